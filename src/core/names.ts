@@ -1,0 +1,32 @@
+/** Who an end of a connection is, as the metrics name it. Labels are the raw text: whoever prints them escapes them. */
+export interface Owner {
+  type: "external" | "pod" | "node" | "service";
+  /** Empty for nodes and external addresses. */
+  namespace: string;
+  name: string;
+  /** Of pods: what created them (a Deployment's name); "external" for external addresses. */
+  workload: string;
+  /** Of the workload: Deployment, DaemonSet, Pod, Node, Service, External, ... */
+  kind: string;
+  /** It runs on the agent's own node. */
+  mine: boolean;
+}
+
+/**
+ * What the identities tell the core, in the order in which things happen. Addresses are 16 bytes, IPv4 as
+ * v4-mapped IPv6, in network order; times are boot time in nanoseconds; an owner is the number that `owner` gave.
+ */
+export interface Names {
+  /** The number of an owner: equal fields, equal number. External is 0. */
+  owner(o: Owner): number;
+  /** From `since` on the address is that owner's. */
+  assign(address: Uint8Array, owner: number, since: bigint): void;
+  /** From `at` on the address is nobody's. */
+  release(address: Uint8Array, at: bigint): void;
+  /** What the owner's port really is: another owner's port behind a Service, and the Service's name ("" if none). */
+  port(owner: number, port: number, toOwner: number, toPort: number, service: string): void;
+  /** Forgets all ports of the owner. */
+  dropPorts(owner: number): void;
+  /** The names are complete for everything that happened until `at`; the greatest u64: nothing is left to wait for. */
+  fresh(at: bigint): void;
+}
