@@ -1,0 +1,69 @@
+/** Runs the scripted traffic between two network namespaces of this machine. */
+import { mkdir, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { $ } from "bun";
+import { type Ends, parseTruth, type TruthLine } from "./truth.ts";
+
+const here = import.meta.dir;
+const build = join(here, "../../build/test");
+
+export interface TrafficOptions {
+  /** Of the namespaces, NAME-client and NAME-server, and of the pods' Kubernetes namespace. */
+  name?: string;
+  /** 10.NET.0.0/24 and fd00:NET::/64: another for each test that runs at the same time. */
+  net?: number;
+  /** Factor on what is many or large. */
+  scale?: number;
+  /** One scenario alone. */
+  only?: string;
+}
+
+/** The two pods whose addresses the traffic has. */
+export function trafficEnds({ name = "truth", net = 77 }: TrafficOptions = {}): Ends {
+  const pod = (role: string, host: number) => ({
+    namespace: name,
+    name: role,
+    addresses: [`10.${net}.0.${host}`, `fd00:${net}::${host}`],
+  });
+  return { client: pod("client", 1), server: pod("server", 2) };
+}
+
+/** Compiles the traffic program, where its source is newer. @returns its path, static */
+export async function buildTraffic(): Promise<string> {
+  const source = join(here, "traffic.c");
+  const program = join(build, "traffic");
+  const age = async (path: string) => (await stat(path).catch(() => undefined))?.mtimeMs ?? 0;
+  if ((await age(program)) < (await age(source))) {
+    await mkdir(dirname(program), { recursive: true });
+    await $`gcc -O2 -Wall -Wextra -Werror -static -o ${program} ${source}`;
+  }
+  return program;
+}
+
+/** The program's arguments, in namespaces as `namespaces up` makes them. */
+export function trafficArguments({ name = "truth", net = 77, scale = 1, only }: TrafficOptions = {}): string[] {
+  const { server } = trafficEnds({ name, net });
+  return [
+    ...["--client-ns", `${name}-client`, "--server-ns", `${name}-server`],
+    ...["--ipv4", server.addresses[0]!, "--ipv6", server.addresses[1]!],
+    ...["--scale", String(scale), ...(only === undefined ? [] : ["--only", only])],
+  ];
+}
+
+/**
+ * Makes the namespaces, runs all scenarios (some 6 s), and removes them.
+ *
+ * @returns the truth: one line for each end of each connection
+ * @throws ShellError where a scenario fails; root is needed
+ */
+export async function runTraffic(options: TrafficOptions = {}): Promise<TruthLine[]> {
+  const { name = "truth", net = 77 } = options;
+  const program = await buildTraffic();
+  const namespaces = join(here, "namespaces");
+  await $`${namespaces} up ${name} ${net}`.quiet();
+  try {
+    return parseTruth(await $`${program} ${trafficArguments(options)}`.quiet().text());
+  } finally {
+    await $`${namespaces} down ${name}`.quiet();
+  }
+}

@@ -1,0 +1,125 @@
+import { expect, test } from "bun:test";
+import {
+  compareDurations,
+  compareLinks,
+  compareMetrics,
+  type Link,
+  parseMetrics,
+  parseTruth,
+  podList,
+  type Role,
+} from "./truth.ts";
+
+const client = { namespace: "shop", name: "web", addresses: ["10.0.0.1", "fd00::1"] };
+const server = { namespace: "shop", name: "api", addresses: ["10.0.0.2"] };
+const ends = { client, server };
+
+const truth = parseTruth(`\
+{"scenario":"slow","role":"server","local":"10.0.0.2","local_port":81,"remote":"10.0.0.1","remote_port":5001,"sent":30,"received":10,"exchanges":2,"duration_ns":40000000}
+{"scenario":"slow","role":"client","local":"10.0.0.1","local_port":5001,"remote":"10.0.0.2","remote_port":81,"sent":10,"received":30,"exchanges":2,"duration_ns":41000000}
+{"scenario":"slow","role":"client","local":"10.0.0.1","local_port":5002,"remote":"10.0.0.2","remote_port":81,"sent":1,"received":0,"exchanges":0,"duration_ns":0}
+{"scenario":"slow","role":"server","local":"10.0.0.2","local_port":81,"remote":"10.0.0.1","remote_port":5002,"sent":0,"received":1,"exchanges":0,"duration_ns":0}
+{"scenario":"refused","role":"client","local":"0.0.0.0","local_port":5003,"remote":"10.0.0.2","remote_port":82,"sent":0,"received":0,"exchanges":0,"duration_ns":0}
+`);
+
+const endpoint = (name: string) => ({ type: "pod", namespace: "shop", name, workload: name, kind: "Pod" });
+const link = (reporter: Role, change: Partial<Link> = {}): Link => ({
+  reporter,
+  source: endpoint("web"),
+  destination: endpoint("api"),
+  service: "",
+  port: 81,
+  sent: "11",
+  received: "30",
+  requests: "2",
+  duration_ns: "41000000",
+  buckets: ["0", "2"],
+  connections: 2,
+  active: 0,
+  ...change,
+});
+const links = [link("client"), link("server")];
+
+test("links that say the same agree", () => {
+  expect(compareLinks(truth, links, ends)).toEqual([]);
+});
+
+test("a difference names the scenario, the reporter, what was expected and what was said", () => {
+  expect(compareLinks(truth, [link("client", { sent: "10" }), link("server", { requests: "3" })], ends)).toEqual([
+    "slow: server: requests: expected 2, got 3",
+    "slow: client: sent: expected 11, got 10",
+  ]);
+});
+
+test("a missing row, two rows for one and a row of no scenario are differences", () => {
+  const stray = link("client", { port: 99 });
+  expect(compareLinks(truth, [link("client"), link("client"), stray], ends)).toEqual([
+    "slow: server: expected 1 row, got 0",
+    "slow: client: expected 1 row, got 2",
+    "no scenario: client web -> api:99",
+  ]);
+});
+
+test("links of other pods are left alone", () => {
+  const others = link("client", { source: endpoint("redis"), destination: endpoint("etcd") });
+  expect(compareLinks(truth, [...links, others], ends)).toEqual([]);
+});
+
+test("durations agree within 5% and the slack", () => {
+  expect(compareDurations(truth, links, ends, 0)).toEqual([]);
+  expect(compareDurations(truth, [link("client", { duration_ns: "44000000" }), link("server")], ends, 0)).toEqual([
+    "slow: client: duration: expected 41000000 ns +- 2050000, got 44000000",
+  ]);
+  expect(compareDurations(truth, [link("client", { duration_ns: "44000000" }), link("server")], ends, 1e6)).toEqual([]);
+});
+
+const linkLabels = (reporter: string, counted: string) =>
+  `{source_namespace="shop",source_workload="web",source_kind="Pod",destination_namespace="shop",destination_workload="api",destination_kind="Pod",destination_service="",port="81",reporter="${reporter}",counted="${counted}"}`;
+const metrics = `\
+# TYPE kube_ebpf_transmitted_bytes_total counter
+kube_ebpf_transmitted_bytes_total{namespace="shop",name="web"} 11
+kube_ebpf_transmitted_bytes_total{namespace="shop",name="api"} 30
+kube_ebpf_requests_sent_total{namespace="shop",name="web"} 2
+kube_ebpf_acknowledged_bytes_total{namespace="shop",name="api",port="81"} 11
+kube_ebpf_requests_received_total{namespace="shop",name="api",port="81"} 2
+kube_ebpf_request_duration_seconds_count{namespace="shop",name="api",port="81"} 2
+kube_ebpf_request_exchanged_total{source_namespace="shop",source_name="web",destination_namespace="shop",destination_name="api",destination_port="81"} 2
+kube_ebpf_link_sent_bytes_total${linkLabels("client", "again")} 11
+kube_ebpf_link_received_bytes_total${linkLabels("client", "again")} 30
+kube_ebpf_link_requests_total${linkLabels("client", "again")} 2
+kube_ebpf_link_sent_bytes_total${linkLabels("server", "once")} 11
+kube_ebpf_link_received_bytes_total${linkLabels("server", "once")} 30
+kube_ebpf_link_requests_total${linkLabels("server", "once")} 2
+`;
+
+test("metrics that say the same agree", () => {
+  expect(compareMetrics(truth, metrics, ends)).toEqual([]);
+});
+
+test("every line of the metrics is compared", () => {
+  for (const line of metrics.split("\n").filter((line) => line.startsWith("kube"))) {
+    expect(compareMetrics(truth, metrics.replace(line, line.replace(/\d+$/, "77")), ends)).toHaveLength(1);
+    expect(compareMetrics(truth, metrics.replace(`${line}\n`, ""), ends)).toHaveLength(1);
+  }
+});
+
+test("labels are read whole and in any order", () => {
+  expect(parseMetrics('a_total{b="1,2",a="x\\"y}"} 3\nup 1\n')).toEqual(
+    new Map([
+      ['a_total{a="x\\"y}",b="1,2"}', "3"],
+      ["up{}", "1"],
+    ]),
+  );
+});
+
+test("the pod list has both addresses of a pod", () => {
+  expect(podList([client])).toMatchObject({
+    items: [
+      {
+        kind: "Pod",
+        metadata: { namespace: "shop", name: "web" },
+        status: { phase: "Running", podIP: "10.0.0.1", podIPs: [{ ip: "10.0.0.1" }, { ip: "fd00::1" }] },
+      },
+    ],
+  });
+});

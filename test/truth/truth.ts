@@ -1,0 +1,254 @@
+/** What the programs of test/truth say they sent and received, against what the agent says. */
+
+/** One end of one connection, as `traffic` prints it: bytes, and nanoseconds. */
+export interface TruthLine {
+  scenario: string;
+  role: Role;
+  local: string;
+  local_port: number;
+  remote: string;
+  remote_port: number;
+  sent: number;
+  received: number;
+  exchanges: number;
+  duration_ns: number;
+}
+
+export type Role = "client" | "server";
+
+export interface Pod {
+  namespace: string;
+  name: string;
+  addresses: string[];
+}
+
+/** The two pods between which all traffic of a run goes. */
+export interface Ends {
+  client: Pod;
+  server: Pod;
+}
+
+interface Endpoint {
+  type: string;
+  namespace: string;
+  name: string;
+  workload: string;
+  kind: string;
+}
+
+/** A row of `GET /api/links`; counters are decimal strings, and `sent` is client to server whoever reports. */
+export interface Link {
+  reporter: Role;
+  source: Endpoint;
+  destination: Endpoint;
+  service: string;
+  port: number;
+  sent: string;
+  received: string;
+  requests: string;
+  duration_ns: string;
+  buckets: string[];
+  connections: number;
+  active: number;
+}
+
+/** What one reporter must have counted on one port. Each scenario has a port of its own. */
+interface Sum {
+  scenario: string;
+  reporter: Role;
+  port: number;
+  sent: bigint;
+  received: bigint;
+  requests: bigint;
+  duration_ns: bigint;
+}
+
+/** @throws SyntaxError on a line that is not JSON */
+export function parseTruth(text: string): TruthLine[] {
+  return text
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as TruthLine);
+}
+
+/** A PodList as `kubectl get pods -A -o json` prints it. */
+export function podList(pods: Pod[]): object {
+  return {
+    apiVersion: "v1",
+    kind: "List",
+    metadata: { resourceVersion: "" },
+    items: pods.map(({ namespace, name, addresses }) => ({
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { namespace, name, uid: `${namespace}-${name}`, resourceVersion: "1" },
+      spec: { nodeName: "truth", containers: [{ name, image: name }] },
+      status: {
+        phase: "Running",
+        startTime: "2020-01-01T00:00:00Z",
+        podIP: addresses[0],
+        podIPs: addresses.map((ip) => ({ ip })),
+      },
+    })),
+  };
+}
+
+function sums(lines: TruthLine[]): Sum[] {
+  const byEnd = new Map<string, Sum>();
+  for (const line of lines) {
+    const { scenario, role: reporter } = line;
+    const client = reporter === "client";
+    const port = client ? line.remote_port : line.local_port;
+    const key = `${reporter} ${port}`;
+    const sum = byEnd.get(key) ?? { scenario, reporter, port, sent: 0n, received: 0n, requests: 0n, duration_ns: 0n };
+    sum.sent += BigInt(client ? line.sent : line.received);
+    sum.received += BigInt(client ? line.received : line.sent);
+    sum.requests += BigInt(line.exchanges);
+    sum.duration_ns += BigInt(line.duration_ns);
+    byEnd.set(key, sum);
+  }
+  return [...byEnd.values()];
+}
+
+const isPod = (endpoint: Endpoint, pod: Pod) => endpoint.namespace === pod.namespace && endpoint.name === pod.name;
+
+function rowOf(links: Link[], ends: Ends, { reporter, port }: Pick<Sum, "reporter" | "port">): Link[] {
+  return links.filter(
+    (link) =>
+      link.reporter === reporter &&
+      link.port === port &&
+      isPod(link.source, ends.client) &&
+      isPod(link.destination, ends.server),
+  );
+}
+
+function difference(scenario: string, what: string, expected: bigint, got: bigint | string): string[] {
+  return String(expected) === String(got) ? [] : [`${scenario}: ${what}: expected ${expected}, got ${got}`];
+}
+
+/**
+ * Bytes and exchanges of every end against `GET /api/links`, exactly.
+ *
+ * @returns one sentence for each difference, none where all agree
+ */
+export function compareLinks(lines: TruthLine[], links: Link[], ends: Ends): string[] {
+  const expected = sums(lines);
+  const differences = expected.flatMap((sum) => {
+    const { scenario, reporter } = sum;
+    const rows = rowOf(links, ends, sum);
+    const row = rows[0];
+    // A refused connection carries nothing, and need not have a row.
+    if (row === undefined && sum.sent + sum.received === 0n) return [];
+    if (row === undefined || rows.length > 1) return [`${scenario}: ${reporter}: expected 1 row, got ${rows.length}`];
+    return [
+      ...difference(scenario, `${reporter}: sent`, sum.sent, row.sent),
+      ...difference(scenario, `${reporter}: received`, sum.received, row.received),
+      ...difference(scenario, `${reporter}: requests`, sum.requests, row.requests),
+      ...difference(
+        scenario,
+        `${reporter}: requests in buckets`,
+        sum.requests,
+        row.buckets.reduce((all, bucket) => all + BigInt(bucket), 0n),
+      ),
+      ...difference(scenario, `${reporter}: active connections`, 0n, String(row.active)),
+    ];
+  });
+  const known = new Set(expected.map(({ port }) => port));
+  const stray = links.filter(
+    (link) =>
+      [link.source, link.destination].some((end) => isPod(end, ends.client) || isPod(end, ends.server)) &&
+      !(isPod(link.source, ends.client) && isPod(link.destination, ends.server) && known.has(link.port)),
+  );
+  return [
+    ...differences,
+    ...stray.map(
+      (link) => `no scenario: ${link.reporter} ${link.source.name} -> ${link.destination.name}:${link.port}`,
+    ),
+  ];
+}
+
+/**
+ * Durations of the scenarios whose requests and answers are one segment each, so that every backend
+ * stamps the same moments: within 5% and `slackNs` an exchange (the way between program and hook).
+ */
+export function compareDurations(lines: TruthLine[], links: Link[], ends: Ends, slackNs: number): string[] {
+  return sums(lines)
+    .filter(({ scenario }) => ["slow", "thinking"].includes(scenario))
+    .flatMap((sum) => {
+      const got = Number(rowOf(links, ends, sum)[0]?.duration_ns ?? Number.NaN);
+      const expected = Number(sum.duration_ns);
+      const bound = expected * 0.05 + slackNs * Number(sum.requests);
+      if (Math.abs(got - expected) <= bound) return [];
+      return [
+        `${sum.scenario}: ${sum.reporter}: duration: expected ${expected} ns +- ${Math.round(bound)}, got ${got}`,
+      ];
+    });
+}
+
+/** The samples of an exposition in Prometheus' text format: `name{labels}` with labels sorted -> value. */
+export function parseMetrics(text: string): Map<string, string> {
+  const samples = new Map<string, string>();
+  for (const line of text.split("\n")) {
+    const [, name, labels = "", value] = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)/.exec(line) ?? [];
+    if (name === undefined || value === undefined) continue;
+    const sorted = (labels.match(/\w+="(?:[^"\\]|\\.)*"/g) ?? []).sort();
+    samples.set(`${name}{${sorted.join(",")}}`, value);
+  }
+  return samples;
+}
+
+const sample = (name: string, labels: Record<string, string | number>) =>
+  `${name}{${Object.entries(labels)
+    .map(([label, value]) => `${label}="${value}"`)
+    .sort()
+    .join(",")}}`;
+
+/** The same against `GET /metrics`: the pod families, and the link families in both reports. */
+export function compareMetrics(lines: TruthLine[], text: string, { client, server }: Ends): string[] {
+  const samples = parseMetrics(text);
+  const expected = sums(lines).filter((sum) => sum.sent + sum.received > 0n);
+  const by = (reporter: Role) => expected.filter((sum) => sum.reporter === reporter);
+  const total = (of: Sum[], what: "sent" | "received" | "requests") => of.reduce((all, sum) => all + sum[what], 0n);
+  const value = (scenario: string, what: bigint, name: string, labels: Record<string, string | number>) => {
+    const key = sample(name, labels);
+    return difference(scenario, key, what, samples.get(key) ?? (what === 0n ? "0" : "nothing"));
+  };
+  const source = { namespace: client.namespace, name: client.name };
+  const destination = { namespace: server.namespace, name: server.name };
+  const all = "all scenarios";
+  return [
+    ...value(all, total(by("client"), "sent"), "kube_ebpf_transmitted_bytes_total", source),
+    ...value(all, total(by("server"), "received"), "kube_ebpf_transmitted_bytes_total", destination),
+    ...value(all, total(by("client"), "requests"), "kube_ebpf_requests_sent_total", source),
+    ...by("server").flatMap(({ scenario, port, sent, requests }) => [
+      ...value(scenario, sent, "kube_ebpf_acknowledged_bytes_total", { ...destination, port }),
+      ...value(scenario, requests, "kube_ebpf_requests_received_total", { ...destination, port }),
+      ...value(scenario, requests, "kube_ebpf_request_duration_seconds_count", { ...destination, port }),
+      ...value(scenario, requests, "kube_ebpf_request_exchanged_total", {
+        source_namespace: client.namespace,
+        source_name: client.name,
+        destination_namespace: server.namespace,
+        destination_name: server.name,
+        destination_port: port,
+      }),
+    ]),
+    ...expected.flatMap(({ scenario, reporter, port, sent, received, requests }) => {
+      const labels = {
+        source_namespace: client.namespace,
+        source_workload: client.name,
+        source_kind: "Pod",
+        destination_namespace: server.namespace,
+        destination_workload: server.name,
+        destination_kind: "Pod",
+        destination_service: "",
+        port,
+        reporter,
+        counted: reporter === "server" ? "once" : "again",
+      };
+      return [
+        ...value(scenario, sent, "kube_ebpf_link_sent_bytes_total", labels),
+        ...value(scenario, received, "kube_ebpf_link_received_bytes_total", labels),
+        ...value(scenario, requests, "kube_ebpf_link_requests_total", labels),
+      ];
+    }),
+  ];
+}
