@@ -1,0 +1,147 @@
+import { add, allocate, find, free, table } from "./memory";
+
+/**
+ * Who held an address, and when. A generation is an address while one owner held it: [from, until), until 0 while it
+ * lasts. Addresses are 16 bytes in network order, IPv4 as v4-mapped IPv6.
+ */
+
+@unmanaged
+export class Generation {
+  from: u64;
+  until: u64;
+  older: usize;
+  owner: u32;
+  /** The network namespace that was seen to hold it, 0 before the first. */
+  netns: u32;
+}
+
+@unmanaged
+class Address {
+  high: u64;
+  low: u64;
+  newest: usize;
+  /** It was seen in the machine's own network namespace. */
+  host: u32;
+}
+
+@unmanaged
+class Prefix {
+  key: u64;
+}
+
+/** A connection settles within the grace, and no address changes hands so often in it. */
+const GENERATIONS: u32 = 4;
+
+const addresses = table();
+const prefixes = table();
+const V4_MAPPED: u64 = 0xffff0000;
+
+function v4(address: usize): bool {
+  return !load<u64>(address) && (load<u64>(address, 8) & 0xffffffff) == V4_MAPPED;
+}
+
+/** 127/8 or ::1. */
+export function isLoopback(address: usize): bool {
+  if (load<u64>(address)) return false;
+  const low = load<u64>(address, 8);
+  return low == 0x0100000000000000 || ((low & 0xffffffff) == V4_MAPPED && load<u8>(address, 12) == 127);
+}
+
+/** Not of a range that is private, shared or link-local. */
+export function isPublic(address: usize): bool {
+  if (v4(address)) {
+    const a = load<u8>(address, 12);
+    const b = load<u8>(address, 13);
+    if (a == 10 || (a == 192 && b == 168) || (a == 169 && b == 254)) return false;
+    return !(a == 172 && b >> 4 == 1) && !(a == 100 && b >> 6 == 1);
+  }
+  const a = load<u8>(address);
+  return (a & 0xfe) != 0xfc && !(a == 0xfe && load<u8>(address, 1) >> 6 == 2);
+}
+
+const prefixKey = memory.data(8, 8);
+
+/** Its /16 (IPv4) or /48 (IPv6). */
+function prefixOf(address: usize): usize {
+  store<u64>(
+    prefixKey,
+    v4(address) ? 0xffff000000000000 | <u64>load<u16>(address, 12) : load<u64>(address) & 0x0000ffffffffffff,
+  );
+  return prefixKey;
+}
+
+/** Whether an address of its prefix was ever anybody's. */
+export function prefixKnown(address: usize): bool {
+  return find(prefixes, prefixOf(address), 8) != 0;
+}
+
+function get(address: usize): Address {
+  let row = changetype<Address>(find(addresses, address, 16));
+  if (!changetype<usize>(row)) {
+    row = changetype<Address>(allocate(offsetof<Address>()));
+    memory.copy(changetype<usize>(row), address, 16);
+    add(addresses, changetype<usize>(row), 16);
+  }
+  return row;
+}
+
+/** The generation that an address was in at that time, or null. */
+export function generationAt(address: usize, time: u64): Generation | null {
+  const row = find(addresses, address, 16);
+  let at = row ? changetype<Address>(row).newest : 0;
+  while (at) {
+    const generation = changetype<Generation>(at);
+    if (generation.from <= time && (!generation.until || time < generation.until)) break;
+    at = generation.older;
+  }
+  return changetype<Generation | null>(at);
+}
+
+export function isHost(address: usize): bool {
+  const row = find(addresses, address, 16);
+  return row != 0 && changetype<Address>(row).host != 0;
+}
+
+export function setHost(address: usize): void {
+  get(address).host = 1;
+}
+
+/** From `since` on, or from the end of whoever held it before, the address is the owner's. */
+export function assign(address: usize, owner: u32, since: u64): void {
+  const row = get(address);
+  if (!find(prefixes, prefixOf(address), 8)) {
+    const prefix = changetype<Prefix>(allocate(offsetof<Prefix>()));
+    prefix.key = load<u64>(prefixKey);
+    add(prefixes, changetype<usize>(prefix), 8);
+  }
+
+  let from = since;
+  if (row.newest) {
+    const before = changetype<Generation>(row.newest);
+    if (!before.until) {
+      if (before.owner == owner) return;
+      before.until = max(since, before.from);
+    }
+    from = max(since, before.until);
+  }
+  const generation = changetype<Generation>(allocate(offsetof<Generation>()));
+  generation.from = from;
+  generation.owner = owner;
+  generation.older = row.newest;
+  row.newest = changetype<usize>(generation);
+
+  let last = generation;
+  for (let kept: u32 = 1; kept < GENERATIONS && last.older; kept++) last = changetype<Generation>(last.older);
+  if (last.older) {
+    free(last.older, offsetof<Generation>());
+    last.older = 0;
+  }
+}
+
+/** From `at` on the address is nobody's. */
+export function release(address: usize, at: u64): void {
+  const row = find(addresses, address, 16);
+  if (!row || !changetype<Address>(row).newest) return;
+  const generation = changetype<Generation>(changetype<Address>(row).newest);
+  if (!generation.until) generation.until = max(at, generation.from);
+}
