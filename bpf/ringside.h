@@ -46,9 +46,9 @@ enum record_flag {
 struct record {
 	__u64 time; /* of the snapshot */
 	__u64 id;
-	__u64 born_at; /* first sight */
-	__u64 cgroup;  /* cgroup v2 id, 0 where unknown */
-	__u64 sent;    /* payload bytes that the application sent and */
+	__u64 born_at;	/* first sight */
+	__u64 cgroup;	/* cgroup v2 id, 0 where unknown */
+	__u64 sent;	/* payload bytes that the application sent and */
 	__u64 received; /* read */
 	__u64 exchanges;
 	__u64 duration_ns; /* of all exchanges */
@@ -87,8 +87,8 @@ struct control {
 
 /* One counter for each place where something can be lost; read by the agent. */
 struct counters {
-	__u64 records;		   /* written to the ring */
-	__u64 finals_lost;	   /* last words that found no room, and the bytes with them */
+	__u64 records;	   /* written to the ring */
+	__u64 finals_lost; /* last words that found no room, and the bytes with them */
 	__u64 finals_lost_sent;
 	__u64 finals_lost_received;
 	__u64 snapshots_deferred; /* sweep stopped for want of room; it goes on after a drain */

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/*
+ * Exchanges, timed: at a client from the last send to the first receive after it, at a server from
+ * the last receive to the first send after it. What a side says before it was asked is none.
+ *
+ * A send is seen at its entry, where nothing has moved yet: it is a candidate, which the next hook
+ * commits if write_seq has moved by then. So a send that fails, or sends nothing, counts nowhere.
+ */
+#ifndef RINGSIDE_EXCHANGE_H
+#define RINGSIDE_EXCHANGE_H
+
+#include "totals.h"
+
+/* Index of the first upper bound 2^(i + BUCKET_FIRST) s that `ns` does not exceed. */
+static __always_inline u32 bucket_of(u64 ns)
+{
+	const u64 second = 1000000000;
+	u32 i = 0;
+	u64 steps;
+
+	if (ns > second << (BUCKETS - 2 + BUCKET_FIRST))
+		return BUCKETS - 1;
+	/* ceil(log2(steps)), where a step is 2^BUCKET_FIRST s */
+	steps = ((ns << -BUCKET_FIRST) + second - 1) / second;
+	if (steps <= 1)
+		return 0;
+	steps--;
+	if (steps >> 16)
+		steps >>= 16, i += 16;
+	if (steps >> 8)
+		steps >>= 8, i += 8;
+	if (steps >> 4)
+		steps >>= 4, i += 4;
+	if (steps >> 2)
+		steps >>= 2, i += 2;
+	return i + (steps >> 1) + 1;
+}
+
+/* Is there a send that has moved write_seq and is not yet accounted for? The comparison is signed:
+ * the FIN's flag is set a moment before write_seq counts it. */
+static __always_inline bool send_pending(const struct state *state, u32 word)
+{
+	return state->sent_at && (s32)(word - state->last_write) > 0;
+}
+
+/* Duration of the exchange that a send of that time completes at a server, or -1. Another thread's
+ * receive may have come between a blocked send's entry and its first byte. */
+static __always_inline s64 answered_by(const struct state *state, u64 sent_at)
+{
+	if (state->role != ROLE_SERVER || !state->turn_at)
+		return -1;
+	return sent_at > state->turn_at ? sent_at - state->turn_at : 0;
+}
+
+static __always_inline void exchange_add(struct state *state, u64 ns)
+{
+	u32 i = bucket_of(ns);
+
+	state->exchanges++;
+	state->duration_ns += ns;
+	if (i < BUCKETS)
+		state->buckets[i]++;
+	state->turn_at = 0;
+}
+
+static __always_inline void send_commit(struct state *state, u64 sent_at)
+{
+	s64 ns = answered_by(state, sent_at);
+
+	if (ns >= 0)
+		exchange_add(state, ns);
+	else if (state->role == ROLE_CLIENT)
+		state->turn_at = sent_at;
+	state->sent_at = 0;
+}
+
+/* At the entry of a send. */
+static __always_inline void exchange_send(struct tcp_sock *tp, struct state *state)
+{
+	u32 word = sent_word(tp, state->flags);
+
+	write_begin(state);
+	if (send_pending(state, word))
+		send_commit(state, state->sent_at);
+	state->sent_at = bpf_ktime_get_boot_ns();
+	state->last_write = word;
+	write_end(state);
+}
+
+/* Where a send's entry cannot be hooked: as a packet leaves that carries new bytes, or an old one,
+ * or none. */
+static __always_inline void exchange_sent(struct tcp_sock *tp, struct state *state)
+{
+	u32 word = sent_word(tp, state->flags);
+
+	if ((s32)(word - state->last_write) <= 0)
+		return;
+	write_begin(state);
+	send_commit(state, bpf_ktime_get_boot_ns());
+	state->last_write = word;
+	write_end(state);
+}
+
+/* After copied_seq may have moved: a peek moves nothing, and the end of the stream is no byte. */
+static __always_inline void exchange_receive(struct tcp_sock *tp, struct state *state)
+{
+	u32 word = READ(tp->copied_seq);
+	u64 now;
+
+	if (word == state->last_copied)
+		return;
+	word = received_word(tp);
+	if (word == state->last_copied)
+		return;
+	now = bpf_ktime_get_boot_ns();
+	write_begin(state);
+	if (send_pending(state, sent_word(tp, state->flags)))
+		send_commit(state, state->sent_at);
+	state->last_copied = word;
+	if (state->role == ROLE_SERVER)
+		state->turn_at = now;
+	else if (state->turn_at)
+		exchange_add(state, now - state->turn_at);
+	write_end(state);
+}
+
+#endif

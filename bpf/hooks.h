@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/*
+ * One body for each event, whatever hook brings it, and the hooks that all backends share. All run
+ * under the socket's lock.
+ */
+#ifndef RINGSIDE_HOOKS_H
+#define RINGSIDE_HOOKS_H
+
+#include "seed.h"
+#include "snapshot.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* The agent's generator finds the ABI by these. */
+const struct record *unused_record __attribute__((unused));
+const enum role *unused_role __attribute__((unused));
+const enum kind *unused_kind __attribute__((unused));
+const enum reason *unused_reason __attribute__((unused));
+const enum record_flag *unused_record_flag __attribute__((unused));
+
+static __always_inline void seed_forget(struct tcp_sock *tp)
+{
+	u64 key = (u64)tp;
+
+	bpf_map_delete_elem(&seeds, &key);
+}
+
+/* State for a connection that is older than its hooks. By the seed its totals start when the agent
+ * did; without one they start here, and what this very hook has just read is not counted. */
+static __always_inline struct state *adopt(struct tcp_sock *tp)
+{
+	u64 key = (u64)tp, now = bpf_ktime_get_boot_ns();
+	struct seed *seed, found;
+	struct state *state;
+	u8 role;
+
+	if (!carries_data(READ(SOCK_COMMON(tp)->skc_state)))
+		return NULL;
+	/* An accepted socket has its listener's backlog. */
+	role = READ(SOCK(tp)->sk_max_ack_backlog) ? ROLE_SERVER : ROLE_CLIENT;
+	state = state_begin(tp, role, now);
+	if (!state)
+		return NULL;
+	write_begin(state);
+	seed = bpf_map_lookup_elem(&seeds, &key);
+	if (seed) {
+		found = *seed;
+		state->born_at = found.at;
+		seed_forget(tp);
+		COUNT(seeded);
+	} else {
+		totals_raw(tp, 0, &found.raw);
+		COUNT(late);
+	}
+	totals_anchor(state, &found.raw, found.raw.sent, found.raw.received);
+	state->flags = STATE_ESTABLISHED | STATE_SEEDED;
+	write_end(state);
+	return state;
+}
+
+static __always_inline struct state *state_for(struct tcp_sock *tp)
+{
+	struct state *state = state_of(tp);
+
+	return state && state->id ? state : adopt(tp);
+}
+
+static __always_inline void on_send(struct sock *sk)
+{
+	struct tcp_sock *tp = tcp_sock_of(sk);
+	struct state *state = tp ? state_for(tp) : NULL;
+
+	if (state)
+		exchange_send(tp, state);
+}
+
+static __always_inline void on_sent(struct sock *sk)
+{
+	struct tcp_sock *tp = tcp_sock_of(sk);
+	struct state *state = tp ? state_for(tp) : NULL;
+
+	if (state)
+		exchange_sent(tp, state);
+}
+
+static __always_inline void on_receive(struct sock *sk)
+{
+	struct tcp_sock *tp = tcp_sock_of(sk);
+	struct state *state = tp ? state_for(tp) : NULL;
+
+	if (state)
+		exchange_receive(tp, state);
+}
+
+static __always_inline void end(struct state *state)
+{
+	state->id = 0;
+	COUNT(connections_ended);
+}
+
+/* A socket begins to connect, or a listener's child is made. A socket that connects again is a new
+ * connection: the old one gets its last word here. */
+static __always_inline void on_birth(struct tcp_sock *tp, u8 role)
+{
+	struct state *state = state_of(tp);
+
+	seed_forget(tp);
+	if (state && state->id) {
+		post_last(tp, state, KIND_FINAL, REASON_NONE);
+		end(state);
+	}
+	state_begin(tp, role, bpf_ktime_get_boot_ns());
+}
+
+static __always_inline void on_established(struct tcp_sock *tp)
+{
+	struct state *state = state_of(tp);
+	struct totals raw;
+	u64 now, syn;
+
+	if (!state || !state->id) {
+		adopt(tp);
+		return;
+	}
+	now = bpf_ktime_get_boot_ns();
+	totals_raw(tp, 0, &raw);
+	write_begin(state);
+	if (send_pending(state, raw.sent_word)) /* a Fast Open server has answered already */
+		send_commit(state, state->sent_at);
+	syn = state->role == ROLE_CLIENT;
+	totals_anchor(state, &raw, syn, 0);
+	state->connect_us = (now - state->born_at) / 1000;
+	if (syn && raw.sent > syn) /* a Fast Open client has asked with its SYN */
+		state->turn_at = state->born_at;
+	state->flags |= STATE_ESTABLISHED;
+	write_end(state);
+}
+
+static __always_inline void on_fin(struct tcp_sock *tp)
+{
+	struct state *state = state_for(tp);
+
+	if (!state)
+		return;
+	write_begin(state);
+	if (send_pending(state, sent_word(tp, state->flags)))
+		send_commit(state, state->sent_at);
+	state->flags |= STATE_FIN;
+	write_end(state);
+}
+
+static __always_inline u8 reason_of(struct tcp_sock *tp)
+{
+	switch (READ(SOCK(tp)->sk_err)) {
+	case 0:
+		return REASON_NONE;
+	case ECONNREFUSED:
+		return REASON_REFUSED;
+	case ETIMEDOUT:
+		return REASON_TIMED_OUT;
+	case ECONNRESET:
+		return REASON_RESET;
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+		return REASON_UNREACHABLE;
+	default:
+		return REASON_OTHER;
+	}
+}
+
+static __always_inline void on_close(struct tcp_sock *tp)
+{
+	struct state *state = state_of(tp);
+
+	if (!state || !state->id || state->flags & STATE_CLOSED)
+		return;
+	if (!(state->flags & STATE_ESTABLISHED)) {
+		state->flags |= STATE_CLOSED; /* its totals are 0 */
+		if (state->role == ROLE_CLIENT)
+			post_last(tp, state, KIND_FAILED, reason_of(tp));
+		end(state);
+		return;
+	}
+	write_begin(state);
+	if (send_pending(state, sent_word(tp, state->flags)))
+		send_commit(state, state->sent_at);
+	totals_freeze(tp, state);
+	state->flags |= STATE_CLOSED;
+	write_end(state);
+	post_last(tp, state, KIND_CLOSED, reason_of(tp));
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(ringside_state, const struct sock *sk, int from, int to)
+{
+	struct tcp_sock *tp = tcp_sock_of((struct sock *)sk);
+
+	if (!tp)
+		return 0;
+	switch (to) {
+	case TCP_SYN_SENT:
+		on_birth(tp, ROLE_CLIENT);
+		break;
+	case TCP_SYN_RECV:
+		if (from == TCP_LISTEN) /* else two clients connect to each other */
+			on_birth(tp, ROLE_SERVER);
+		break;
+	case TCP_ESTABLISHED:
+		on_established(tp);
+		break;
+	case TCP_FIN_WAIT1:
+	case TCP_LAST_ACK:
+	case TCP_CLOSING:
+		on_fin(tp);
+		break;
+	case TCP_CLOSE:
+		on_close(tp);
+		break;
+	}
+	return 0;
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(ringside_destroy, struct sock *sk)
+{
+	struct tcp_sock *tp = tcp_sock_of(sk);
+	struct state *state;
+
+	if (!tp)
+		return 0;
+	seed_forget(tp);
+	state = state_of(tp);
+	if (!state)
+		return 0;
+	if (state->id) {
+		post_last(tp, state, KIND_FINAL, reason_of(tp));
+		end(state);
+	}
+	state_delete(tp);
+	return 0;
+}
+
+/*
+ * One step of the sweep. Writes a snapshot of what has changed, or whose turn it is, so that the
+ * agent knows it to be alive. Returns 1 when the ring is three quarters full (the rest is for last
+ * words): the reader gets EAGAIN, drains, and goes on here.
+ */
+static __always_inline int sweep(struct tcp_sock *tp, struct state *state)
+{
+	u64 id = state->id;
+	u32 events = state->events;
+	struct record *record;
+
+	if (!id || !(state->flags & STATE_ESTABLISHED))
+		return 0;
+	if (events == state->swept &&
+	    (u32)(id >> 16) % config.refresh != control.sweep % config.refresh)
+		return 0;
+	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > config.ring_size / 4 * 3)
+		goto full;
+	record = record_reserve();
+	if (!record)
+		goto full;
+	if (state->flags & STATE_CLOSED)
+		fill_alive(record, id);
+	else
+		fill(record, tp, state, KIND_SNAPSHOT);
+	barrier();
+	/* Closed or gone meanwhile? Then its owner's word is the last, and this might come after
+	 * it. */
+	if (((volatile struct state *)state)->id != id ||
+	    (record->kind == KIND_SNAPSHOT &&
+	     ((volatile struct state *)state)->flags & STATE_CLOSED)) {
+		bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+		return 0;
+	}
+	if (record->kind == KIND_SNAPSHOT) {
+		state->posted_sent = record->sent;
+		state->posted_received = record->received;
+	}
+	state->swept = events;
+	record_submit(record);
+	return 0;
+full:
+	COUNT(snapshots_deferred);
+	return 1;
+}
+
+#ifdef STATE_HASH
+
+SEC("iter/bpf_map_elem")
+int ringside_sweep(struct bpf_iter__bpf_map_elem *ctx)
+{
+	u64 *key = ctx->key;
+	struct state *state = ctx->value;
+
+	return key && state ? sweep((struct tcp_sock *)*key, state) : 0;
+}
+
+#else
+
+SEC("iter/bpf_sk_storage_map")
+int ringside_sweep(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct state *state = ctx->value;
+	struct sock *sk = ctx->sk;
+	struct tcp_sock *tp;
+
+	if (!sk || !state)
+		return 0;
+	tp = bpf_skc_to_tcp_sock(sk);
+	return tp ? sweep(tp, state) : 0;
+}
+
+#endif
+#endif

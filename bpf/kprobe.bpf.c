@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+/* The kprobe backend: send and receive by kprobe, state in a hash, every kernel field by a probe
+ * read. */
+#define PROBE_READS
+#define STATE_HASH
+#include "hooks.h"
+
+SEC("kprobe/tcp_sendmsg_locked")
+int BPF_KPROBE(ringside_send, struct sock *sk)
+{
+	on_send(sk);
+	return 0;
+}
+
+/* Before 6.5 sendfile and splice come this way. */
+SEC("kprobe/tcp_sendpage_locked")
+int BPF_KPROBE(ringside_sendpage, struct sock *sk)
+{
+	on_send(sk);
+	return 0;
+}
+
+SEC("kprobe/tcp_cleanup_rbuf")
+int BPF_KPROBE(ringside_receive, struct sock *sk)
+{
+	on_receive(sk);
+	return 0;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/*
+ * What we keep for one connection, where it is kept, and how one begins.
+ *
+ * It has one writer at a time: every hook runs under the socket's lock. The sweep reads without it,
+ * so `events` is odd while a hook writes (a seqlock without the wait).
+ */
+#ifndef RINGSIDE_STATE_H
+#define RINGSIDE_STATE_H
+
+#include "kernel.h"
+#include "ringside.h"
+
+enum state_flag {
+	STATE_ESTABLISHED = 1, /* totals exist */
+	STATE_CLOSED = 2,      /* totals are frozen; a final follows */
+	STATE_FIN = 4,	       /* write_seq counts our FIN */
+	STATE_SEEDED = 8,
+};
+
+/* 184 bytes: with its bookkeeping, socket storage takes 448 B a socket; at 192 it would be 704. */
+struct state {
+	u64 id; /* 0: nobody's */
+	u64 born_at;
+	u64 turn_at; /* client: last send; server: last receive; 0 when answered */
+	u64 sent_at; /* entry of a send that is not yet known to have moved write_seq; else 0 */
+	u64 exchanges;
+	u64 duration_ns;
+	u64 base_sent; /* subtracted from the kernel's totals; once closed, the total itself */
+	u64 base_received;
+	u64 posted_sent; /* what the ring has had: what is lost is total - posted */
+	u64 posted_received;
+	u32 sent_anchor; /* the sequence number at which the total was 0 */
+	u32 received_anchor;
+	u32 last_write; /* sequence numbers that the hooks saw last, without FINs */
+	u32 last_copied;
+	u32 connect_us;
+	u32 events; /* odd while a hook writes */
+	u32 swept;  /* `events` as the sweep saw it last */
+	u8 role;
+	u8 flags;
+	u8 spare[2];
+	u32 buckets[BUCKETS];
+};
+_Static_assert(sizeof(struct state) == 184, "socket storage would take a larger slab");
+
+const volatile struct config config SEC(".rodata.config");
+struct control control SEC(".data.control");
+struct counters counters SEC(".data.counters");
+
+#define COUNT(field)	   __sync_fetch_and_add(&counters.field, 1)
+#define COUNT_BY(field, n) __sync_fetch_and_add(&counters.field, (n))
+
+#ifdef STATE_HASH
+
+/* By socket pointer: kprobe programs have no socket storage. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1); /* the agent sets config.max_connections */
+	__type(key, u64);
+	__type(value, struct state);
+} states SEC(".maps");
+
+static const struct state blank;
+
+static __always_inline struct state *state_of(struct tcp_sock *tp)
+{
+	u64 key = (u64)tp;
+
+	return bpf_map_lookup_elem(&states, &key);
+}
+
+static __always_inline struct state *state_create(struct tcp_sock *tp)
+{
+	u64 key = (u64)tp;
+
+	bpf_map_update_elem(&states, &key, &blank, BPF_ANY);
+	return bpf_map_lookup_elem(&states, &key);
+}
+
+static __always_inline void state_delete(struct tcp_sock *tp)
+{
+	u64 key = (u64)tp;
+
+	bpf_map_delete_elem(&states, &key);
+}
+
+#else
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct state);
+} states SEC(".maps");
+
+static __always_inline struct state *state_of(struct tcp_sock *tp)
+{
+	return bpf_sk_storage_get(&states, tp, NULL, 0);
+}
+
+static __always_inline struct state *state_create(struct tcp_sock *tp)
+{
+	return bpf_sk_storage_get(&states, tp, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+}
+
+/* The kernel frees it with the socket. */
+static __always_inline void state_delete(struct tcp_sock *tp)
+{
+	(void)tp;
+}
+
+#endif
+
+/* The tcp_sock behind a hook's argument, or NULL for what only looks like one. */
+static __always_inline struct tcp_sock *tcp_sock_of(struct sock *sk)
+{
+#ifdef PROBE_READS
+	return READ(sk->sk_protocol) == IPPROTO_TCP ? (struct tcp_sock *)sk : NULL;
+#else
+	return bpf_skc_to_tcp_sock(sk);
+#endif
+}
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u64);
+} births SEC(".maps");
+
+/* Unique while the agent lives: pointers and cookies outlive connections, 5.10 has no cookies. */
+static __always_inline u64 new_id(void)
+{
+	u32 zero = 0;
+	u64 *born = bpf_map_lookup_elem(&births, &zero);
+
+	if (!born)
+		return 0;
+	*born += 1;
+	return *born << 16 | (u16)bpf_get_smp_processor_id();
+}
+
+/* Starts a connection on a socket, in state that may have served an earlier one. NULL, and
+ * counted, when there is no room. */
+static __always_inline struct state *state_begin(struct tcp_sock *tp, u8 role, u64 now)
+{
+	struct state *state;
+
+	if ((s64)(counters.connections - counters.connections_ended) >= config.max_connections) {
+		COUNT(refused_limit);
+		return NULL;
+	}
+	state = state_create(tp);
+	if (!state) {
+		COUNT(refused_memory);
+		return NULL;
+	}
+	__builtin_memset(state, 0, sizeof(*state));
+	state->id = new_id();
+	state->born_at = now;
+	state->role = role;
+	COUNT(connections);
+	return state;
+}
+
+/* A hook's writes stand between these two; the barriers hold the compiler, the socket lock the
+ * rest. */
+static __always_inline void write_begin(struct state *state)
+{
+	state->events++;
+	barrier();
+}
+
+static __always_inline void write_end(struct state *state)
+{
+	barrier();
+	state->events++;
+}
+
+#endif

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+/* The tracepoint backend: for kernels that allow neither trampolines nor kprobes. */
+#include "hooks.h"
+
+/* From 6.16 on: at each chunk of a send, before it is copied. */
+SEC("tp_btf/tcp_sendmsg_locked")
+int BPF_PROG(ringside_send, const struct sock *sk)
+{
+	on_send((struct sock *)sk);
+	return 0;
+}
+
+/* Before: as a packet leaves. */
+SEC("tp_btf/net_dev_queue")
+int BPF_PROG(ringside_queue, struct sk_buff *skb)
+{
+	struct sock *sk = skb->sk;
+
+	if (sk)
+		on_sent(sk);
+	return 0;
+}
+
+SEC("tp_btf/tcp_rcv_space_adjust")
+int BPF_PROG(ringside_receive, struct sock *sk)
+{
+	on_receive(sk);
+	return 0;
+}
