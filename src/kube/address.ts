@@ -1,0 +1,21 @@
+import { isIP } from "node:net";
+import ipaddr from "ipaddr.js";
+
+/**
+ * The one spelling of an IP address by which it is looked up: dotted IPv4 (also of a v4-mapped one), RFC 5952 IPv6.
+ * Undefined for whatever is no plain address: a host name, "None", "999.1.1.1", "010.0.0.1", one with a zone.
+ */
+export function canonical(text: string): string | undefined {
+  const version = isIP(text);
+  if (version === 4) return text;
+  if (version === 0 || text.includes("%")) return undefined;
+  const address = ipaddr.IPv6.parse(text);
+  return address.isIPv4MappedAddress() ? address.toIPv4Address().toString() : address.toRFC5952String();
+}
+
+/** The 16 bytes of a canonical address in network order, IPv4 as v4-mapped IPv6. */
+export function toBytes(address: string): Uint8Array {
+  const parsed = ipaddr.parse(address);
+  const v6 = parsed.kind() === "ipv4" ? (parsed as ipaddr.IPv4).toIPv4MappedAddress() : parsed;
+  return Uint8Array.from(v6.toByteArray());
+}

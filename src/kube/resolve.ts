@@ -1,0 +1,402 @@
+import type { Names, Owner } from "../core/names.ts";
+import { toBytes } from "./address.ts";
+import type { EndpointSliceRow, NodeRow, PodRow, Row, ServiceRow } from "./parse.ts";
+
+type RowType = Row["type"];
+
+/** An object says that an address is its own. Of several, the highest rank wins, then the latest start. */
+interface Claim {
+  /** Type and key of the row. */
+  by: string;
+  rank: number;
+  owner: number;
+  as: Owner;
+  /** All times are boot time in ns. From some moment after `start`; from `ready` on for certain; until `end`. */
+  start: bigint | undefined;
+  ready: bigint | undefined;
+  end: bigint | undefined;
+}
+
+interface Holding {
+  claim: Claim;
+  since: bigint;
+}
+
+/** What a Service's port leads to: its own number, and the owners and ports behind it. */
+interface Target {
+  port: number;
+  /** The container's port while no backend is known. */
+  fallback: number;
+  backends: Map<string, { as: Owner; owner: number; port: number }>;
+}
+
+/** A node's address stays its own, whatever Service's load balancer or old pod names it, too. */
+const RANK = { node: 2, pod: 1, service: 0 };
+/** Past owners' ends are kept for so many addresses: enough for each that a /16 has, and some 10 MB at most. */
+const ENDS_KEPT = 65_536;
+
+/**
+ * Decides what an address is, and from when, and tells it to the core. Whoever has the objects brings their rows:
+ * a file, or a watch. `at` is always the boot time in ns at which the rows were true, and never goes backwards.
+ *
+ * An address's first owner has held it since ever. A later one has it from the end of the one before, or from its own
+ * start if that is later. An owner's end is the earliest of: when we learned of it, the end that its own object tells,
+ * and the moment when the address was ready for its successor.
+ */
+export class Resolver {
+  private readonly rows = {
+    pod: new Map<string, PodRow>(),
+    service: new Map<string, ServiceRow>(),
+    node: new Map<string, NodeRow>(),
+    slice: new Map<string, EndpointSliceRow>(),
+  };
+  private readonly claims = new Map<string, Claim[]>();
+  private readonly holdings = new Map<string, Holding>();
+  private readonly ends = new Map<string, bigint>();
+
+  /** Namespaces whose Services may lead elsewhere by now; "" stands for all. */
+  private readonly dirty = new Set<string>();
+  /** Per Service, its targets as they were told. */
+  private readonly targets = new Map<string, Target[]>();
+  /** Per Service, the numbers of its own owners and what the core was told of their ports. */
+  private readonly told = new Map<string, { owner: number; ports: string }>();
+  /** Per owner and port, the Services that lead to it. */
+  private readonly servedBy = new Map<number, Map<number, Set<string>>>();
+
+  /**
+   * @param names    who is told
+   * @param bootTime wall clock in milliseconds since 1970, to boot time in ns
+   * @param node     the own node; undefined: every node is
+   */
+  constructor(
+    private readonly names: Names,
+    private readonly bootTime: (wall: number) => bigint,
+    private readonly node?: string,
+  ) {}
+
+  /** An object is new, or another than it was. */
+  upsert(row: Row, at: bigint): void {
+    this.take(row, at);
+    this.tellPorts();
+  }
+
+  /** An object is gone. */
+  remove(type: RowType, key: string, at: bigint): void {
+    this.drop(type, key, at);
+    this.tellPorts();
+  }
+
+  /** The rows of all objects that there are: what is not among them is gone. */
+  replace(rows: readonly Row[], at: bigint): void {
+    const seen: Record<RowType, Set<string>> = {
+      pod: new Set(),
+      service: new Set(),
+      node: new Set(),
+      slice: new Set(),
+    };
+    for (const row of rows) seen[row.type].add(row.key);
+    // Those that tell their own end first: so their successors find it. Those that vanished last: a successor's start
+    // says more about their end than that we miss them.
+    const ended = (row: Row) => row.type === "pod" && row.finished;
+    for (const row of rows) if (ended(row)) this.take(row, at);
+    for (const row of rows) if (!ended(row)) this.take(row, at);
+    for (const type of Object.keys(seen) as RowType[]) {
+      for (const key of this.rows[type].keys()) if (!seen[type].has(key)) this.drop(type, key, at);
+    }
+    this.tellPorts();
+  }
+
+  /** All that happened until then has been told. */
+  fresh(at: bigint): void {
+    this.names.fresh(at);
+  }
+
+  /** How many objects of each type there are. */
+  counts(): Record<RowType, number> {
+    const { pod, service, node, slice } = this.rows;
+    return { pod: pod.size, service: service.size, node: node.size, slice: slice.size };
+  }
+
+  private take(row: Row, at: bigint): void {
+    const rows = this.rows[row.type] as Map<string, Row>;
+    const before = rows.get(row.key);
+    if (before !== undefined && Bun.deepEquals(before, row)) return;
+    rows.set(row.key, row);
+    const claim = this.claimOf(row);
+    const addresses = claim === undefined ? [] : addressesOf(row);
+    for (const address of before === undefined ? [] : addressesOf(before)) {
+      if (!addresses.includes(address)) this.withdraw(address, row, at); // with the end that it tells now
+    }
+    if (claim !== undefined) for (const address of addresses) this.claim(address, claim, at);
+    this.touch(row);
+    if (before !== undefined) this.touch(before);
+  }
+
+  private drop(type: RowType, key: string, at: bigint): void {
+    const row = this.rows[type].get(key);
+    if (row === undefined) return;
+    this.rows[type].delete(key);
+    for (const address of addressesOf(row)) this.withdraw(address, row, at);
+    this.touch(row);
+  }
+
+  private touch(row: Row): void {
+    if (row.type !== "node") this.dirty.add(row.namespace);
+  }
+
+  private claimOf(row: Row): Claim | undefined {
+    if (row.type === "slice") return undefined;
+    const as = this.ownerOf(row);
+    const pod = row.type === "pod" ? row : undefined;
+    return {
+      by: `${row.type} ${row.key}`,
+      rank: RANK[row.type],
+      owner: this.names.owner(as),
+      as,
+      start: this.time(pod?.readyAt ?? pod?.startedAt),
+      ready: this.time(pod?.readyAt),
+      end: this.endOf(row),
+    };
+  }
+
+  private time(wall: number | undefined): bigint | undefined {
+    return wall === undefined ? undefined : this.bootTime(wall);
+  }
+
+  private endOf(row: Row): bigint | undefined {
+    return this.time(row.type === "pod" ? row.endedAt : undefined);
+  }
+
+  private ownerOf(row: Exclude<Row, { type: "slice" }>): Owner {
+    const { type, name } = row;
+    switch (type) {
+      case "pod": {
+        const mine = this.node === undefined || row.node === this.node;
+        return { type, namespace: row.namespace, name, workload: row.workload, kind: row.kind, mine };
+      }
+      case "node": {
+        const mine = this.node === undefined || name === this.node;
+        return { type, namespace: "", name, workload: name, kind: "Node", mine };
+      }
+      case "service":
+        return { type, namespace: row.namespace, name, workload: name, kind: "Service", mine: this.node === undefined };
+    }
+  }
+
+  private claim(address: string, claim: Claim, at: bigint): void {
+    const claims = this.claims.get(address) ?? [];
+    const index = claims.findIndex(({ by }) => by === claim.by);
+    if (index < 0) claims.push(claim);
+    else claims[index] = claim;
+    this.claims.set(address, claims);
+    this.settle(address, at);
+  }
+
+  private withdraw(address: string, row: Row, at: bigint): void {
+    const claims = this.claims.get(address) ?? [];
+    const index = claims.findIndex(({ by }) => by === `${row.type} ${row.key}`);
+    if (index < 0) return;
+    const [claim] = claims.splice(index, 1);
+    const holding = this.holdings.get(address);
+    if (claim !== undefined && holding?.claim === claim) holding.claim = { ...claim, end: this.endOf(row) };
+    if (claims.length === 0) this.claims.delete(address);
+    this.settle(address, at);
+  }
+
+  /** Tells the core who has the address, where that is another than before. */
+  private settle(address: string, at: bigint): void {
+    const next = this.claims.get(address)?.reduce((best, claim) => (beats(claim, best) ? claim : best));
+    const holding = this.holdings.get(address);
+    if (next !== undefined && holding?.claim.owner === next.owner) {
+      holding.claim = next;
+      return;
+    }
+    if (holding !== undefined) {
+      const end = latest(earliest(at, holding.claim.end, next?.ready), holding.since);
+      this.holdings.delete(address);
+      this.remember(address, end);
+      this.names.release(toBytes(address), end);
+      this.dirty.add(holding.claim.as.namespace);
+    }
+    if (next === undefined) return;
+    const end = this.ends.get(address);
+    // A kubelet's clock may be ahead of ours; that the pod has the address now is certain.
+    const since = end === undefined ? 0n : latest(earliest(latest(end, next.start), at), end);
+    this.holdings.set(address, { claim: next, since });
+    this.names.assign(toBytes(address), next.owner, since);
+    this.dirty.add(next.as.namespace);
+  }
+
+  private remember(address: string, end: bigint): void {
+    this.ends.delete(address);
+    this.ends.set(address, end);
+    if (this.ends.size > ENDS_KEPT) for (const [oldest] of this.ends) return void this.ends.delete(oldest);
+  }
+
+  /** Tells the core the ports of whoever's have changed. */
+  private tellPorts(): void {
+    if (this.dirty.size === 0) return;
+    const isDirty = (namespace: string) => this.dirty.has("") || this.dirty.has(namespace);
+    const services = [...this.rows.service.values()].filter((row) => isDirty(row.namespace));
+    const find = this.finder();
+    const owners = new Set<number>();
+    for (const key of [...this.targets.keys()]) {
+      if (!this.rows.service.has(key)) this.serve(key, [], owners);
+    }
+    for (const row of services) this.serve(row.key, find(row), owners);
+    for (const owner of owners) this.tellServed(owner);
+    // After all of them: whether a backend has one Service is known only now.
+    for (const key of [...this.told.keys()]) {
+      if (!this.rows.service.has(key)) this.forgetService(key);
+    }
+    for (const row of services) this.tellService(row);
+    this.dirty.clear();
+  }
+
+  /** Notes what a Service leads to, and whose ports that changes. */
+  private serve(key: string, targets: Target[], changed: Set<number>): void {
+    const pairs = (list: Target[]) => new Map(list.flatMap(({ backends }) => [...backends]));
+    const before = pairs(this.targets.get(key) ?? []);
+    const after = pairs(targets);
+    for (const [pair, { owner, port }] of before) {
+      if (after.has(pair)) continue;
+      changed.add(owner);
+      const ports = this.servedBy.get(owner);
+      const users = ports?.get(port);
+      users?.delete(key);
+      if (users?.size === 0) ports?.delete(port);
+      if (ports?.size === 0) this.servedBy.delete(owner);
+    }
+    for (const [pair, { owner, port }] of after) {
+      if (before.has(pair)) continue;
+      changed.add(owner);
+      const ports = this.servedBy.get(owner) ?? new Map<number, Set<string>>();
+      this.servedBy.set(owner, ports.set(port, (ports.get(port) ?? new Set()).add(key)));
+    }
+    if (targets.length > 0) this.targets.set(key, targets);
+    else this.targets.delete(key);
+  }
+
+  private tellServed(owner: number): void {
+    this.names.dropPorts(owner);
+    for (const port of this.servedBy.get(owner)?.keys() ?? []) {
+      const service = this.onlyService(owner, port);
+      if (service !== "") this.names.port(owner, port, owner, port, service);
+    }
+  }
+
+  /** The name of the one Service that leads to an owner's port, else "". */
+  private onlyService(owner: number, port: number): string {
+    const users = this.servedBy.get(owner)?.get(port);
+    if (users?.size !== 1) return "";
+    const [key = ""] = users;
+    return this.rows.service.get(key)?.name ?? "";
+  }
+
+  /** A Service's addresses belong to an owner of its own, whose ports lead to what is behind it. */
+  private tellService(row: ServiceRow): void {
+    const owner = this.names.owner(this.ownerOf(row));
+    const ports = (row.addresses.length === 0 ? [] : (this.targets.get(row.key) ?? [])).map((target) => {
+      const backends = [...target.backends.values()];
+      const behind = this.workloadBehind(row, backends);
+      const numbers = new Set(backends.map(({ port }) => port));
+      const [number = target.fallback] = numbers;
+      // The same name as the backends' own side gives, so that both sides' rows carry equal labels.
+      const alone = backends.every((backend) => this.onlyService(backend.owner, backend.port) === row.name);
+      return [target.port, behind, numbers.size > 1 ? target.port : number, alone ? row.name : ""] as const;
+    });
+    const told = { owner, ports: JSON.stringify(ports) };
+    const before = this.told.get(row.key);
+    if (before?.owner === owner && before.ports === told.ports) return;
+    if (before !== undefined) this.names.dropPorts(before.owner);
+    for (const port of ports) this.names.port(owner, ...port);
+    if (ports.length > 0) this.told.set(row.key, told);
+    else this.told.delete(row.key);
+  }
+
+  private forgetService(key: string): void {
+    const told = this.told.get(key);
+    if (told !== undefined) this.names.dropPorts(told.owner);
+    this.told.delete(key);
+  }
+
+  /** An owner with the labels of the workload behind the Service, where it is one; else the Service itself. */
+  private workloadBehind(row: ServiceRow, backends: { as: Owner }[]): number {
+    const own = this.ownerOf(row);
+    const [first, ...others] = backends;
+    if (first === undefined) return this.names.owner(own);
+    const { namespace, workload, kind } = first.as;
+    const same = others.every(({ as }) => as.namespace === namespace && as.workload === workload && as.kind === kind);
+    return this.names.owner(same ? { ...own, namespace, workload, kind } : own);
+  }
+
+  /** What a Service's ports lead to, by its EndpointSlices, else by its selector. */
+  private finder(): (row: ServiceRow) => Target[] {
+    const slices = Map.groupBy(this.rows.slice.values(), ({ namespace, service }) => `${namespace}/${service}`);
+    const pods = Map.groupBy(this.rows.pod.values(), ({ namespace }) => namespace);
+    const byLabel = new Map<string, Map<string, PodRow[]>>();
+    /** A Service looks only at the pods that have its rarest label. */
+    const select = ({ namespace, selector }: ServiceRow): PodRow[] => {
+      if (selector.length === 0) return [];
+      const labels = byLabel.get(namespace) ?? groupByLabel(pods.get(namespace) ?? []);
+      byLabel.set(namespace, labels);
+      const [rarest = []] = selector.map((label) => labels.get(label) ?? []).sort((a, b) => a.length - b.length);
+      return rarest.filter((pod) => selector.every((label) => pod.labels.includes(label)));
+    };
+    return (row) => {
+      const own = slices.get(row.key);
+      const selected = own === undefined ? select(row).filter((pod) => !pod.finished) : [];
+      return row.ports.map(({ name, port, target }) => {
+        const backends: Target["backends"] = new Map();
+        const add = (addresses: string[], number: number | undefined) => {
+          for (const address of number === undefined ? [] : addresses) {
+            const claim = this.holdings.get(address)?.claim;
+            if (claim === undefined || claim.as.type === "service") continue;
+            backends.set(`${claim.owner} ${number}`, { as: claim.as, owner: claim.owner, port: number! });
+          }
+        };
+        for (const slice of own ?? []) add(slice.addresses, slice.ports.find((p) => p.name === name)?.port);
+        for (const pod of selected) add(pod.addresses, numberOf(target, pod));
+        return { port, fallback: typeof target === "number" ? target : port, backends };
+      });
+    };
+  }
+}
+
+function groupByLabel(pods: PodRow[]): Map<string, PodRow[]> {
+  const groups = new Map<string, PodRow[]>();
+  for (const pod of pods) {
+    for (const label of pod.labels) {
+      const group = groups.get(label);
+      if (group === undefined) groups.set(label, [pod]);
+      else group.push(pod);
+    }
+  }
+  return groups;
+}
+
+/** A Service's target port as this pod has it. */
+function numberOf(target: number | string, pod: PodRow): number | undefined {
+  return typeof target === "number" ? target : pod.ports.find(({ name }) => name === target)?.port;
+}
+
+function addressesOf(row: Row): string[] {
+  if (row.type === "slice") return [];
+  // A pod on the host's network has its node's addresses.
+  return row.type === "pod" && (row.finished || row.hostNetwork) ? [] : row.addresses;
+}
+
+/** Whether a claim that came later wins. */
+function beats(later: Claim, best: Claim): boolean {
+  if (later.rank !== best.rank) return later.rank > best.rank;
+  if (later.start === undefined || best.start === undefined) return best.start === undefined;
+  return later.start >= best.start;
+}
+
+function earliest(first: bigint, ...others: (bigint | undefined)[]): bigint {
+  return others.reduce<bigint>((least, time) => (time !== undefined && time < least ? time : least), first);
+}
+
+function latest(first: bigint, second: bigint | undefined): bigint {
+  return second !== undefined && second > first ? second : first;
+}
