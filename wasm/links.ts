@@ -1,5 +1,5 @@
-import { add, allocate, find, table } from "./memory";
 import { counters } from "./counters";
+import { add, allocate, find, table } from "./memory";
 import { BUCKETS } from "./record";
 
 export const CLIENT: u32 = 1;

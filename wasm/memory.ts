@@ -11,7 +11,7 @@ const LINE: usize = 64;
 const SMALL: usize = 2048;
 const PAGE: usize = 65536;
 /** Memory grows by at least 1 MiB. */
-const STEP: usize = 16;
+const STEP: i32 = 16;
 
 const freed = memory.data(4 * (2048 / 16 + 32 + 1));
 let top: usize = (__heap_base + LINE - 1) & ~(LINE - 1);
@@ -19,13 +19,13 @@ let top: usize = (__heap_base + LINE - 1) & ~(LINE - 1);
 // @ts-ignore: decorator
 @inline
 function rounded(bytes: usize): usize {
-  return bytes <= SMALL ? (bytes + GRAIN - 1) & ~(GRAIN - 1) : (<usize>1) << (32 - clz<u32>(bytes - 1));
+  return bytes <= SMALL ? (bytes + GRAIN - 1) & ~(GRAIN - 1) : (<usize>1) << (32 - clz<u32>(<u32>(bytes - 1)));
 }
 
 // @ts-ignore: decorator
 @inline
 function listOf(size: usize): usize {
-  return freed + 4 * (size <= SMALL ? size / GRAIN : SMALL / GRAIN + ctz<u32>(size));
+  return freed + 4 * (size <= SMALL ? size / GRAIN : SMALL / GRAIN + ctz<u32>(<u32>size));
 }
 
 /** A zeroed block; one whose size is a multiple of 64 begins on a cache line. Traps when memory is at its end. */
@@ -41,8 +41,8 @@ export function allocate(bytes: usize): usize {
   if (!(size & (LINE - 1))) top = (top + LINE - 1) & ~(LINE - 1);
   const fresh = top;
   top += size;
-  const missing = <isize>((top + PAGE - 1) / PAGE) - memory.size();
-  if (missing > 0 && memory.grow(max<i32>(missing, STEP)) < 0) unreachable();
+  const missing = <i32>((top + PAGE - 1) / PAGE) - memory.size();
+  if (missing > 0 && memory.grow(max(missing, STEP)) < 0) unreachable();
   return fresh;
 }
 

@@ -1,4 +1,4 @@
-import { allocate, Area, free } from "./memory";
+import { Area, allocate, free } from "./memory";
 
 /**
  * Who can be an end: numbers for owners and for the texts of their labels. Both are given by src/core/core.ts in order,
@@ -35,7 +35,7 @@ let ownerCount: u32 = 0;
 let textCount: u32 = 0;
 
 function append(list: Area, count: u32, block: usize): void {
-  if ((count + 1) * 4 > list.size) list.reserve(max<usize>(1024, list.size * 2), list.size);
+  if (<usize>(count + 1) * 4 > list.size) list.reserve(max<usize>(1024, list.size * 2), list.size);
   store<usize>(list.start + count * 4, block);
 }
 

@@ -1,0 +1,259 @@
+import { RingsideError } from "../errors.ts";
+import type { Names, Owner } from "./names.ts";
+
+/** What wasm/index.ts exports. Pointers and sizes are bytes in `memory`, which detaches its views when it grows. */
+interface Exports {
+  memory: { readonly buffer: ArrayBuffer };
+  configure(settle: bigint, grace: bigint, refresh: number, onlyMine: number): void;
+  setLoopback(posted: number): void;
+  word(bytes: number): number;
+  text(bytes: number): void;
+  addOwner(type: number, mine: number, namespace: number, name: number, workload: number, kind: number): void;
+  assign(owner: number, since: bigint): void;
+  release(at: bigint): void;
+  setPort(owner: number, port: number, toOwner: number, toPort: number, service: number): void;
+  dropPorts(owner: number): void;
+  host(netns: number, owner: number): void;
+  fresh(at: bigint): void;
+  batch(bytes: number): number;
+  ingest(bytes: number): void;
+  settle(now: bigint, sweep: number): void;
+  render(now: bigint, watermark: bigint): void;
+  written(): number;
+  writtenBytes(): number;
+  reportLinks(): number;
+  reportCounters(): number;
+  REPORT_ROW: { readonly value: number };
+}
+
+/** All of them have a default. */
+export interface CoreOptions {
+  /** A connection's ends are looked up this long after its birth: ns, 2 s. */
+  settle?: bigint;
+  /** An address that nobody names is external this long after the connection's birth: ns, 60 s. */
+  grace?: bigint;
+  /** A clean connection is written every so many sweeps (struct config): 10. */
+  refresh?: number;
+  /** Post connections over loopback too: false. */
+  loopback?: boolean;
+  /** Post only connections whose local end is of the agent's own node: false. */
+  onlyMine?: boolean;
+}
+
+/** One side's view of the connections from one owner to another's port. Numbers are exact up to 2^53. */
+export interface Link {
+  /** The client's end, and the server's. */
+  source: Owner;
+  destination: Owner;
+  /** The server's, and the Service that has it, or "". */
+  port: number;
+  service: string;
+  reporter: "client" | "server";
+  /** Connections posted so far, and those of them that are not over. */
+  connections: number;
+  active: number;
+  /** Payload bytes from source to destination, and back. */
+  sent: number;
+  received: number;
+  exchanges: number;
+  /** Of all exchanges. */
+  durationNs: number;
+  /** Exchanges by duration: up to 2^-14 s, 2^-13 s, ... 2^2 s, longer. */
+  buckets: number[];
+}
+
+/** In the order of wasm/counters.ts. */
+const counterNames = [
+  "records",
+  "discards",
+  "malformed",
+  "connections",
+  "settling",
+  "waiting",
+  "failed",
+  "loopback",
+  "loopbackBytes",
+  "foreign",
+  "foreignBytes",
+  "unnamedFinals",
+  "unnamedBytes",
+  "finalsMissed",
+  "links",
+  "series",
+  "seriesHeld",
+  "postedBytes",
+  "postedExternalBytes",
+] as const;
+
+/**
+ * What the core counts about itself. `connections`, `settling` (for their time), `waiting` (for a name), `links`,
+ * `series` and `seriesHeld` (at 0) are as of now, the rest since the start. Bytes are both directions'.
+ */
+export type CoreCounters = Record<(typeof counterNames)[number], number>;
+
+const ownerTypes = ["external", "pod", "node", "service"] as const;
+
+const external: Owner = {
+  type: "external",
+  namespace: "",
+  name: "external",
+  workload: "external",
+  kind: "External",
+  mine: false,
+};
+
+/** As a label value stands between its quotes. */
+const escaped = (value: string): string =>
+  value.replace(/[\\"\n]/g, (character) => (character === "\n" ? "\\n" : `\\${character}`));
+
+/**
+ * The WebAssembly core: takes spans of the ring buffer, holds connections, names, links and series, writes the
+ * exposition. It reads no clock and calls nothing. Times are boot time in ns. Views that it returns live until the
+ * next call.
+ */
+export class Core implements Names {
+  readonly #wasm: Exports;
+  readonly #owners: Owner[] = [];
+  readonly #ownerNumbers = new Map<string, number>();
+  readonly #texts: string[] = [];
+  readonly #textNumbers = new Map<string, number>();
+  readonly #encoder = new TextEncoder();
+
+  private constructor(wasm: Exports, options: CoreOptions) {
+    this.#wasm = wasm;
+    const { settle = 2_000_000_000n, grace = 60_000_000_000n, refresh = 10 } = options;
+    wasm.configure(settle, grace, refresh, Number(options.onlyMine ?? false));
+    wasm.setLoopback(Number(options.loopback ?? false));
+    this.#text("");
+    this.owner(external);
+  }
+
+  /**
+   * @param module core.wasm: its path, or its bytes
+   * @throws RingsideError where there is none, or it is not one
+   */
+  static async load(module: string | Uint8Array<ArrayBuffer>, options: CoreOptions = {}): Promise<Core> {
+    try {
+      const bytes = typeof module === "string" ? await Bun.file(module).bytes() : module;
+      const { instance } = await WebAssembly.instantiate(bytes);
+      return new Core(instance.exports as unknown as Exports, options);
+    } catch (cause) {
+      const object = typeof module === "string" ? module : "core.wasm";
+      throw new RingsideError("load the core", object, "Build it with hack/build.", { cause });
+    }
+  }
+
+  owner(o: Owner): number {
+    const key = JSON.stringify([o.type, o.namespace, o.name, o.workload, o.kind, o.mine]);
+    const known = this.#ownerNumbers.get(key);
+    if (known !== undefined) return known;
+    const labels = [o.namespace, o.name, o.workload, o.kind].map((value) => this.#text(value));
+    const [namespace, name, workload, kind] = labels as [number, number, number, number];
+    this.#wasm.addOwner(ownerTypes.indexOf(o.type), Number(o.mine), namespace, name, workload, kind);
+    const number = this.#owners.push({ ...o }) - 1;
+    this.#ownerNumbers.set(key, number);
+    return number;
+  }
+
+  assign(address: Uint8Array, owner: number, since: bigint): void {
+    this.#word(address);
+    this.#wasm.assign(owner, since);
+  }
+
+  release(address: Uint8Array, at: bigint): void {
+    this.#word(address);
+    this.#wasm.release(at);
+  }
+
+  port(owner: number, port: number, toOwner: number, toPort: number, service: string): void {
+    this.#wasm.setPort(owner, port, toOwner, toPort, this.#text(service));
+  }
+
+  dropPorts(owner: number): void {
+    this.#wasm.dropPorts(owner);
+  }
+
+  fresh(at: bigint): void {
+    this.#wasm.fresh(at);
+  }
+
+  /** Which network namespace is the machine's own: an address seen there that nobody else has is that owner's. */
+  host(netns: number, owner: number): void {
+    this.#wasm.host(netns, owner);
+  }
+
+  /** Where the next span of the ring goes. */
+  batch(bytes: number): Uint8Array {
+    return this.#view(this.#wasm.batch(bytes), bytes);
+  }
+
+  /** Takes the span that was put there: `length` bytes, no busy record among them. */
+  ingest(length: number): void {
+    this.#wasm.ingest(length);
+  }
+
+  /** Posts what is due; to be called after each drain with the time and the number of the sweep that it drained. */
+  settle(now: bigint, sweep: number): void {
+    this.#wasm.settle(now, sweep);
+  }
+
+  /**
+   * The exposition in Prometheus' text format 0.0.4.
+   * @param now the scrape's start
+   * @param watermark rows born before it show their values from now on (src/serve/scrapers.ts)
+   */
+  render(now: bigint, watermark: bigint): Uint8Array {
+    this.#wasm.render(now, watermark);
+    return this.#view(this.#wasm.written(), this.#wasm.writtenBytes());
+  }
+
+  /** All links as they are, none held back. */
+  links(): Link[] {
+    const { links: count } = this.counters();
+    const width = this.#wasm.REPORT_ROW.value;
+    const rows = new Float64Array(this.#wasm.memory.buffer, this.#wasm.reportLinks(), count * width);
+    return Array.from({ length: count }, (_, i) => {
+      const row = rows.subarray(i * width, (i + 1) * width);
+      return {
+        source: this.#owners[row[0]!]!,
+        destination: this.#owners[row[1]!]!,
+        service: this.#texts[row[2]!]!,
+        port: row[3]!,
+        reporter: row[4] === 2 ? "server" : "client",
+        active: row[5]!,
+        connections: row[6]!,
+        sent: row[7]!,
+        received: row[8]!,
+        exchanges: row[9]!,
+        durationNs: row[10]!,
+        buckets: Array.from(row.subarray(11)),
+      };
+    });
+  }
+
+  counters(): CoreCounters {
+    const at = this.#wasm.reportCounters();
+    const values = new BigUint64Array(this.#wasm.memory.buffer, at, counterNames.length);
+    return Object.fromEntries(counterNames.map((name, i) => [name, Number(values[i])])) as CoreCounters;
+  }
+
+  #view(at: number, bytes: number): Uint8Array {
+    // Pointers beyond 2 GiB come out negative.
+    return new Uint8Array(this.#wasm.memory.buffer, at >>> 0, bytes);
+  }
+
+  #word(bytes: Uint8Array): void {
+    this.#view(this.#wasm.word(bytes.length), bytes.length).set(bytes);
+  }
+
+  #text(value: string): number {
+    const known = this.#textNumbers.get(value);
+    if (known !== undefined) return known;
+    const bytes = this.#encoder.encode(escaped(value));
+    this.#word(bytes);
+    this.#wasm.text(bytes.length);
+    const number = this.#texts.push(value) - 1;
+    this.#textNumbers.set(value, number);
+    return number;
+  }
+}

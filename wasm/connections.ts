@@ -1,0 +1,299 @@
+import { isLoopback } from "./addresses";
+import { counters } from "./counters";
+import { CLIENT, LINK_BUCKETS, LINK_CONNECTIONS, Link, markChanged, SERVER, sink } from "./links";
+import { add, allocate, find, free, remove, rowAt, table } from "./memory";
+import {
+  BUCKETS,
+  KIND_ALIVE,
+  KIND_FAILED,
+  KIND_FINAL,
+  KIND_SNAPSHOT,
+  RECORD_BORN_AT,
+  RECORD_BUCKETS,
+  RECORD_DURATION_NS,
+  RECORD_EXCHANGES,
+  RECORD_ID,
+  RECORD_KIND,
+  RECORD_LOCAL,
+  RECORD_LOCAL_PORT,
+  RECORD_NETNS,
+  RECORD_RECEIVED,
+  RECORD_REMOTE,
+  RECORD_REMOTE_PORT,
+  RECORD_ROLE,
+  RECORD_SENT,
+  RECORD_SWEEP,
+  ROLE_CLIENT,
+  ROLE_SERVER,
+  ROLE_UNKNOWN,
+} from "./record";
+
+/**
+ * The totals of each connection. A record only says how far they have come: the greatest seen so far is kept and what
+ * it grew by goes to the link, so a record that is late, repeated or lost loses and repeats nothing.
+ *
+ *   first record -> unsettled (totals only) -> settled (growth goes to its link) -> ended -> forgotten
+ *
+ * Two cache lines: a snapshot without a new exchange touches the first.
+ */
+@unmanaged
+export class Connection {
+  id: u64;
+  sent: u64;
+  received: u64;
+  exchanges: u64;
+  duration: u64;
+  /** 0 until it has settled. */
+  link: usize;
+  /** Its Unsettled until it has settled; after its end, the connection that ended before it. */
+  other: usize;
+  sweep: u32;
+  flags: u32;
+  /* u32 buckets[18] */
+}
+
+const CONNECTION_BUCKETS = offsetof<Connection>();
+const CONNECTION_SIZE = CONNECTION_BUCKETS + BUCKETS * 4;
+
+const ENDED: u32 = 1;
+/** Its buckets had not come as far as its exchanges: the kernel was between the two. Look again. */
+const BEHIND: u32 = 2;
+
+/** What settles a connection: one cache line, freed as soon as it has. */
+@unmanaged
+export class Unsettled {
+  born: u64;
+  local0: u64;
+  local1: u64;
+  remote0: u64;
+  remote1: u64;
+  next: usize;
+  connection: usize;
+  netns: u32;
+  localPort: u16;
+  remotePort: u16;
+  role: u32;
+}
+
+const connections = table();
+/** Connections over loopback, which are counted and not posted. */
+const loopback = sink();
+
+let postsLoopback: bool = false;
+let firstYoung: usize = 0;
+let lastYoung: usize = 0;
+/** Those whose end was heard of since the last round, and in the round before. */
+let ended: usize = 0;
+let endedBefore: usize = 0;
+let slotToCheck: u32 = 0;
+
+export function setLoopback(posted: bool): void {
+  postsLoopback = posted;
+}
+
+/** Takes one record. */
+// @ts-ignore: decorator
+@inline
+export function observe(record: usize): void {
+  counters.records++;
+  const kind = load<u8>(record, RECORD_KIND);
+  let at = find(connections, record + RECORD_ID, 8);
+  if (kind == KIND_ALIVE) {
+    if (at) changetype<Connection>(at).sweep = load<u32>(record, RECORD_SWEEP);
+    return;
+  }
+  if (!at) {
+    at = meet(record, kind);
+    if (!at) return;
+  }
+
+  const connection = changetype<Connection>(at);
+  connection.sweep = load<u32>(record, RECORD_SWEEP);
+  let sent = load<u64>(record, RECORD_SENT) - connection.sent;
+  let received = load<u64>(record, RECORD_RECEIVED) - connection.received;
+  let exchanges = load<u64>(record, RECORD_EXCHANGES) - connection.exchanges;
+  let duration = load<u64>(record, RECORD_DURATION_NS) - connection.duration;
+  if (<i64>sent < 0) sent = 0;
+  if (<i64>received < 0) received = 0;
+  if (<i64>exchanges < 0) exchanges = 0;
+  if (<i64>duration < 0) duration = 0;
+  connection.sent += sent;
+  connection.received += received;
+  connection.exchanges += exchanges;
+  connection.duration += duration;
+
+  if (connection.link) {
+    const link = changetype<Link>(connection.link);
+    link.sent += sent;
+    link.received += received;
+    link.exchanges += exchanges;
+    link.duration += duration;
+    if (!link.changed && (sent | received | exchanges | duration)) markChanged(link);
+  } else {
+    const role = load<u8>(record, RECORD_ROLE);
+    if (role != ROLE_UNKNOWN) changetype<Unsettled>(connection.other).role = role;
+  }
+
+  if ((exchanges | duration) != 0 || (connection.flags & BEHIND) != 0 || kind != KIND_SNAPSHOT) {
+    observeBuckets(connection, record);
+    if (kind == KIND_FINAL || kind == KIND_FAILED) end(connection);
+  }
+}
+
+function observeBuckets(connection: Connection, record: usize): void {
+  const own = changetype<usize>(connection) + CONNECTION_BUCKETS;
+  const seen = record + RECORD_BUCKETS;
+  const linked = connection.link;
+  let sum: u32 = 0;
+  let grown: bool = false;
+  for (let i: usize = 0; i < BUCKETS; i++) {
+    const more = load<u32>(seen + i * 4) - load<u32>(own + i * 4);
+    if (<i32>more > 0) {
+      store<u32>(own + i * 4, load<u32>(own + i * 4) + more);
+      if (linked) {
+        const bucket = linked + LINK_BUCKETS + i * 8;
+        store<u64>(bucket, load<u64>(bucket) + more);
+      }
+      grown = true;
+    }
+    sum += load<u32>(own + i * 4);
+  }
+  if (sum == <u32>connection.exchanges) connection.flags &= ~BEHIND;
+  else connection.flags |= BEHIND;
+  if (grown && linked && !changetype<Link>(linked).changed) markChanged(changetype<Link>(linked));
+}
+
+/** First sight of a connection: its row, or 0 where there is nothing to know it by. */
+function meet(record: usize, kind: u8): usize {
+  if (!load<u16>(record, RECORD_REMOTE_PORT)) {
+    // The kernel had cleared the socket: only a final is the last chance to count what is lost.
+    if (kind == KIND_FINAL) {
+      counters.unnamedFinals++;
+      counters.unnamedBytes += load<u64>(record, RECORD_SENT) + load<u64>(record, RECORD_RECEIVED);
+    }
+    return 0;
+  }
+  if (kind == KIND_FAILED) {
+    counters.failed++;
+    return 0;
+  }
+
+  const at = allocate(CONNECTION_SIZE);
+  const connection = changetype<Connection>(at);
+  connection.id = load<u64>(record, RECORD_ID);
+  add(connections, at, 8);
+  counters.connections++;
+
+  const local = record + RECORD_LOCAL;
+  const remote = record + RECORD_REMOTE;
+  const within =
+    isLoopback(local) ||
+    (load<u64>(local) == load<u64>(remote) && load<u64>(local, 8) == load<u64>(remote, 8));
+  if (within && !postsLoopback) {
+    counters.loopback++;
+    connection.link = changetype<usize>(loopback);
+    loopback.active++;
+    return at;
+  }
+
+  const unsettled = changetype<Unsettled>(allocate(offsetof<Unsettled>()));
+  unsettled.born = load<u64>(record, RECORD_BORN_AT);
+  memory.copy(changetype<usize>(unsettled) + offsetof<Unsettled>("local0"), local, 32);
+  unsettled.connection = at;
+  unsettled.netns = load<u32>(record, RECORD_NETNS);
+  unsettled.localPort = load<u16>(record, RECORD_LOCAL_PORT);
+  unsettled.remotePort = load<u16>(record, RECORD_REMOTE_PORT);
+  connection.other = changetype<usize>(unsettled);
+  if (lastYoung) changetype<Unsettled>(lastYoung).next = changetype<usize>(unsettled);
+  else firstYoung = changetype<usize>(unsettled);
+  lastYoung = changetype<usize>(unsettled);
+  counters.settling++;
+  return at;
+}
+
+/** Takes the first connection born until `time` off the queue, or null. They come in the order of their first records. */
+export function nextYoung(time: u64): Unsettled | null {
+  const unsettled = changetype<Unsettled>(firstYoung);
+  if (!firstYoung || unsettled.born > time) return null;
+  firstYoung = unsettled.next;
+  if (!firstYoung) lastYoung = 0;
+  unsettled.next = 0;
+  counters.settling--;
+  return unsettled;
+}
+
+/** Whether our end is the client's. Where nobody knows, the lower port is the server's: clients' are ephemeral. */
+export function isClient(unsettled: Unsettled): bool {
+  if (unsettled.role == ROLE_CLIENT) return true;
+  if (unsettled.role == ROLE_SERVER) return false;
+  return unsettled.localPort >= unsettled.remotePort;
+}
+
+/** Gives a connection its link, and the link all that the connection has had so far. */
+export function post(unsettled: Unsettled, link: Link): void {
+  const connection = changetype<Connection>(unsettled.connection);
+  const at = changetype<usize>(link);
+  link.sent += connection.sent;
+  link.received += connection.received;
+  link.exchanges += connection.exchanges;
+  link.duration += connection.duration;
+  for (let i: usize = 0; i < BUCKETS; i++) {
+    const bucket = at + LINK_BUCKETS + i * 8;
+    store<u64>(bucket, load<u64>(bucket) + load<u32>(changetype<usize>(connection) + CONNECTION_BUCKETS + i * 4));
+  }
+  store<u64>(at + LINK_CONNECTIONS, load<u64>(at + LINK_CONNECTIONS) + 1);
+  link.active++;
+  if (!link.changed) markChanged(link);
+
+  free(changetype<usize>(unsettled), offsetof<Unsettled>());
+  connection.link = at;
+  connection.other = 0;
+  if (connection.flags & ENDED) leave(connection);
+}
+
+/** Its last word was heard, or will not come. One that has not settled yet stays until it has. */
+function end(connection: Connection): void {
+  if (connection.flags & ENDED) return;
+  connection.flags |= ENDED;
+  counters.connections--;
+  if (connection.link) leave(connection);
+}
+
+function leave(connection: Connection): void {
+  changetype<Link>(connection.link).active--;
+  connection.other = ended;
+  ended = changetype<usize>(connection);
+}
+
+/** Forgets what ended before the last call: until then a repeated last word is known for what it is. */
+export function forgetEnded(): void {
+  while (endedBefore) {
+    const at = endedBefore;
+    endedBefore = changetype<Connection>(at).other;
+    remove(connections, at, 8);
+    free(at, CONNECTION_SIZE);
+  }
+  endedBefore = ended;
+  ended = 0;
+}
+
+/**
+ * Ends connections that two complete rounds of refreshing sweeps did not name. Looks at one part of the table in
+ * `refresh`, so a whole round of sweeps looks at all of it.
+ */
+export function endUnheard(sweep: u32, refresh: u32): void {
+  const mask = connections.mask;
+  for (let n = mask / refresh + 1; n > 0; n--) {
+    slotToCheck = (slotToCheck + 1) & mask;
+    const at = rowAt(connections, slotToCheck);
+    if (!at) continue;
+    const connection = changetype<Connection>(at);
+    if (connection.flags & ENDED || <i32>(sweep - connection.sweep) <= <i32>(2 * refresh)) continue;
+    counters.finalsMissed++;
+    end(connection);
+  }
+}
+
+export function countLoopback(): void {
+  counters.loopbackBytes = loopback.sent + loopback.received;
+}
