@@ -187,7 +187,9 @@ static __always_inline void on_close(struct tcp_sock *tp)
 	totals_freeze(tp, state);
 	state->flags |= STATE_CLOSED;
 	write_end(state);
-	post_last(tp, state, KIND_CLOSED, reason_of(tp));
+	/* Nobody reads a dead socket: its destruction follows at once, and says all. */
+	if (!(READ(SOCK_COMMON(tp)->skc_flags) & SOCK_DEAD))
+		post_last(tp, state, KIND_CLOSED, reason_of(tp));
 }
 
 SEC("tp_btf/inet_sock_set_state")

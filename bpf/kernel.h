@@ -39,7 +39,9 @@ enum {
 	TCP_CLOSING,
 };
 
-#define SOCK_DONE (1 << 1) /* include/net/sock.h, enum sock_flags: a FIN was received */
+/* include/net/sock.h, enum sock_flags */
+#define SOCK_DEAD (1 << 0) /* its user has closed it */
+#define SOCK_DONE (1 << 1) /* a FIN was received */
 
 /* uapi errno.h */
 #define EHOSTUNREACH 113
@@ -129,12 +131,19 @@ struct sock_common {
 	struct hlist_nulls_node skc_nulls_node;
 };
 
+struct socket;
+
 struct sock {
 	struct sock_common __sk_common;
 	u16 sk_protocol;
 	int sk_err;
 	u32 sk_max_ack_backlog;
+	struct socket *sk_socket;
 	struct sock_cgroup_data sk_cgrp_data;
+};
+
+struct socket {
+	struct sock *sk;
 };
 
 struct inet_sock {

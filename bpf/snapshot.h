@@ -143,7 +143,7 @@ static __always_inline void fill(struct record *record, struct tcp_sock *tp,
 }
 
 /* A last word, from under the socket's lock. The closed one is lost only if the final is too. */
-static __always_inline void post_last(struct tcp_sock *tp, struct state *state, u8 kind, u8 reason)
+static __noinline void post_last(struct tcp_sock *tp, struct state *state, u8 kind, u8 reason)
 {
 	struct record *record = record_reserve();
 

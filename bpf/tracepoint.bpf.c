@@ -10,12 +10,21 @@ int BPF_PROG(ringside_send, const struct sock *sk)
 	return 0;
 }
 
-/* Before: as a packet leaves. */
+/* Before: as a packet leaves. From 6.4 on the verifier lets no helper have skb->sk itself, but the
+ * same socket by way of its file. */
 SEC("tp_btf/net_dev_queue")
 int BPF_PROG(ringside_queue, struct sk_buff *skb)
 {
 	struct sock *sk = skb->sk;
+	struct socket *socket;
 
+	/* Minisockets end before sk_socket. */
+	if (!sk || !carries_data(sk->__sk_common.skc_state))
+		return 0;
+	socket = sk->sk_socket;
+	if (!socket)
+		return 0;
+	sk = socket->sk;
 	if (sk)
 		on_sent(sk);
 	return 0;
