@@ -2,7 +2,11 @@ import { allPods, nodes, type Pod, type pods, tenant } from "./cluster.ts";
 
 /** The shop as `kubectl get pods,svc,nodes -A -o json` would print it. */
 export function identities(): string {
-  const services = [service("web", "10.96.0.20", 8080), service("api", "fd96::30", 9000), service("db", "None", 6379)];
+  const services = [
+    service("web", "10.77.255.20", 8080),
+    service("api", "fd77:255::30", 9000),
+    service("db", "None", 6379),
+  ];
   const items = [...allPods.map(podObject), ...services, ...nodes.map(nodeObject)];
   return JSON.stringify({ apiVersion: "v1", kind: "List", items }, null, 2);
 }

@@ -53,24 +53,35 @@ export function createNetwork(): void {
 }
 
 /**
- * Removes what `createNetwork` made, also what a killed demo left.
+ * Before the first step.
  *
- * @throws {RingsideError} where a program still runs in it
+ * @throws {RingsideError} where another demo runs; a killed one leaves no process, only its network
  */
-export function removeNetwork(): void {
-  const namespaces = run(["ip", "netns", "list"])
-    .split("\n")
-    .map((line) => line.split(" ")[0]!)
-    .filter((name) => name.startsWith(prefix));
-  for (const name of namespaces) {
-    const pids = run(["ip", "netns", "pids", name]).trim().split("\n").join(" ");
-    if (pids !== "")
-      throw new RingsideError("start the shop", name, `Another demo runs there: stop it first (process ${pids}).`);
+export function refuseSecond(): void {
+  for (const name of namespaces()) {
+    const pid = pids(name)[0];
+    if (pid !== undefined)
+      throw new RingsideError("start the shop", name, `Another demo runs there: stop process ${pid}.`);
   }
+}
+
+/** Removes what `createNetwork` made, also what a killed demo left, with every process in it. */
+export function removeNetwork(): void {
+  const names = namespaces();
+  for (const pid of names.flatMap(pids)) process.kill(pid, "SIGKILL");
   ip(
     [],
-    namespaces.map((name) => `netns del ${name}`),
+    names.map((name) => `netns del ${name}`),
   );
+}
+
+function namespaces(): string[] {
+  const names = run(["ip", "netns", "list"]).split("\n");
+  return names.map((line) => line.split(" ")[0]!).filter((name) => name.startsWith(prefix));
+}
+
+function pids(namespace: string): number[] {
+  return run(["ip", "netns", "pids", namespace]).split("\n").filter(Boolean).map(Number);
 }
 
 function link(name: string, ...addresses: string[]): string[] {

@@ -44,12 +44,6 @@ export class Process {
     return this.ended();
   }
 
-  /** For a shop that must close at once. */
-  async kill(): Promise<void> {
-    this.#child.kill("SIGKILL");
-    await this.#child.exited;
-  }
-
   async #read(): Promise<void> {
     let rest = "";
     for await (const text of this.#child.stdout.pipeThrough(new TextDecoderStream())) {

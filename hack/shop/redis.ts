@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { connect, type Subprocess } from "bun";
+import { connect } from "bun";
 import { RingsideError } from "../../src/errors.ts";
 import { inPod, type Pod } from "./cluster.ts";
 import { command, frame, textOf } from "./resp.ts";
@@ -9,10 +9,7 @@ export type RedisCounts = { input: number; output: number; commands: number };
 
 /** The shop's database: a real Redis with nothing on disk, and a Unix socket to ask it without touching TCP. */
 export class Redis {
-  private constructor(
-    readonly child: Subprocess,
-    readonly socket: string,
-  ) {}
+  private constructor(readonly socket: string) {}
 
   /** @param folder where its socket and its log go */
   static async start(pod: Pod, folder: string): Promise<Redis> {
@@ -33,10 +30,9 @@ export class Redis {
     const child = Bun.spawn(inPod(pod, argv), { stdio: ["ignore", "ignore", "inherit"], detached: true });
     for (let tries = 0; tries < 100; tries++) {
       if (child.exitCode !== null) break;
-      if (existsSync(socket)) return new Redis(child, socket);
+      if (existsSync(socket)) return new Redis(socket);
       await Bun.sleep(50);
     }
-    child.kill();
     const log = await Bun.file(`${folder}/redis.log`)
       .text()
       .catch(() => "");
@@ -71,10 +67,5 @@ export class Redis {
       output: value("total_net_output_bytes"),
       commands: value("total_commands_processed"),
     };
-  }
-
-  async kill(): Promise<void> {
-    this.child.kill("SIGKILL");
-    await this.child.exited;
   }
 }

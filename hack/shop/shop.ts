@@ -7,7 +7,7 @@ import { Redis, type RedisCounts } from "./redis.ts";
 export class Shop {
   /** Clients first: the order in which they may stop with nothing left unread. */
   programs: Process[] = [];
-  redis: Redis | undefined;
+  #redis!: Redis;
 
   /** @param folder an empty one of ours, for sockets and logs */
   constructor(readonly folder: string) {}
@@ -15,7 +15,7 @@ export class Shop {
   async open(): Promise<void> {
     removeNetwork();
     createNetwork();
-    this.redis = await Redis.start(pods.db[0], this.folder);
+    this.#redis = await Redis.start(pods.db[0], this.folder);
     const start = async (list: readonly Pod[], file: string, env: Record<string, string>) => {
       const started = list.map((pod) => new Process(pod, file, env));
       this.programs.unshift(...started);
@@ -36,12 +36,11 @@ export class Shop {
   /** Drains and ends the programs, clients first, and gives what Redis counted. */
   async drain(): Promise<RedisCounts> {
     for (const program of this.programs) await program.stop();
-    return this.redis!.counts();
+    return this.#redis.counts();
   }
 
   /** Ends whatever still runs, and removes the network. */
-  async close(): Promise<void> {
-    await Promise.all([...this.programs, this.redis].map((program) => program?.kill()));
+  close(): void {
     removeNetwork();
   }
 }

@@ -1,0 +1,49 @@
+import { tenant } from "./cluster.ts";
+import { increases, type Scrape, sum } from "./exposition.ts";
+import { type Flow, totals } from "./flows.ts";
+import { bytes, count } from "./format.ts";
+import type { Tick } from "./watch.ts";
+
+/**
+ * The lines below the table.
+ *
+ * @param ticks  at least one, the latest last
+ * @param recent those over which rates are told
+ */
+export function footer(flows: Flow[], ticks: Tick[], recent: Tick[], url: string): string {
+  const last = ticks.at(-1)!;
+  const told = totals(flows.filter(({ reporter }) => reporter === "client"));
+  const ours = { source_namespace: tenant, reporter: "client" };
+  const linked = (family: string) => sum(last, `kube_ebpf_link_${family}_total`, ours);
+  const counted = linked("sent_bytes") + linked("received_bytes");
+  const { time, cpu } = recent.at(-1)!;
+  const seconds = Math.max(time - recent[0]!.time, 1);
+  const cores = (cpu - recent[0]!.cpu) / seconds;
+  const lines = [
+    ["bytes", `${count(told.sent + told.received)} say the programs, ${count(counted)} counted`],
+    ["requests", `${count(told.requests)} say the programs, ${count(linked("requests"))} counted`],
+    ["received", perMinute(recent, seconds)],
+    [
+      "agent",
+      [`${(cores * 100).toFixed(1)}% of one core`, `${bytes(last.rss)} of memory`, ...perHit(ticks)].join(", "),
+    ],
+    ["metrics", `${url}/metrics`],
+  ];
+  return lines.map(([name, text]) => `${name!.padEnd(10)}${text}`).join("\n");
+}
+
+/** What the article's picture shows: bytes a minute by port and pod. */
+function perMinute(recent: Scrape[], seconds: number): string {
+  const received = increases(recent, "kube_ebpf_acknowledged_bytes_total", { namespace: tenant });
+  const rates = received
+    .map(({ labels, value }) => ({ who: `${labels.name}:${labels.port}`, rate: (value * 60) / seconds }))
+    .sort((a, b) => a.who.localeCompare(b.who));
+  return rates.map(({ who, rate }) => `${who} ${bytes(rate)}/min`).join(`\n${" ".repeat(10)}`);
+}
+
+/** Only where the kernel measures its programs: `sysctl kernel.bpf_stats_enabled=1`. */
+function perHit(scrapes: Scrape[]): string[] {
+  const grown = (family: string) => increases(scrapes, family).reduce((all, { value }) => all + value, 0);
+  const runs = grown("ringside_hook_runs_total");
+  return runs === 0 ? [] : [`${((grown("ringside_hook_run_seconds_total") / runs) * 1e9).toFixed(0)} ns a hit`];
+}
