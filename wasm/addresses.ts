@@ -1,4 +1,4 @@
-import { add, allocate, find, free, table } from "./memory";
+import { allocate, free, table } from "./memory";
 
 /**
  * Who held an address, and when. A generation is an address while one owner held it: [from, until), until 0 while it
@@ -72,22 +72,22 @@ function prefixOf(address: usize): usize {
 
 /** Whether an address of its prefix was ever anybody's. */
 export function prefixKnown(address: usize): bool {
-  return find(prefixes, prefixOf(address), 8) != 0;
+  return prefixes.find(prefixOf(address), 8) != 0;
 }
 
 function get(address: usize): Address {
-  let row = changetype<Address>(find(addresses, address, 16));
+  let row = changetype<Address>(addresses.find(address, 16));
   if (!changetype<usize>(row)) {
     row = changetype<Address>(allocate(offsetof<Address>()));
     memory.copy(changetype<usize>(row), address, 16);
-    add(addresses, changetype<usize>(row), 16);
+    addresses.add(changetype<usize>(row), 16);
   }
   return row;
 }
 
 /** The generation that an address was in at that time, or null. */
 export function generationAt(address: usize, time: u64): Generation | null {
-  const row = find(addresses, address, 16);
+  const row = addresses.find(address, 16);
   let at = row ? changetype<Address>(row).newest : 0;
   while (at) {
     const generation = changetype<Generation>(at);
@@ -98,7 +98,7 @@ export function generationAt(address: usize, time: u64): Generation | null {
 }
 
 export function isHost(address: usize): bool {
-  const row = find(addresses, address, 16);
+  const row = addresses.find(address, 16);
   return row != 0 && changetype<Address>(row).host != 0;
 }
 
@@ -109,10 +109,10 @@ export function setHost(address: usize): void {
 /** From `since` on, or from the end of whoever held it before, the address is the owner's. */
 export function assign(address: usize, owner: u32, since: u64): void {
   const row = get(address);
-  if (!find(prefixes, prefixOf(address), 8)) {
+  if (!prefixes.find(prefixOf(address), 8)) {
     const prefix = changetype<Prefix>(allocate(offsetof<Prefix>()));
     prefix.key = load<u64>(prefixKey);
-    add(prefixes, changetype<usize>(prefix), 8);
+    prefixes.add(changetype<usize>(prefix), 8);
   }
 
   let from = since;
@@ -140,7 +140,7 @@ export function assign(address: usize, owner: u32, since: u64): void {
 
 /** From `at` on the address is nobody's. */
 export function release(address: usize, at: u64): void {
-  const row = find(addresses, address, 16);
+  const row = addresses.find(address, 16);
   if (!row || !changetype<Address>(row).newest) return;
   const generation = changetype<Generation>(changetype<Address>(row).newest);
   if (!generation.until) generation.until = max(at, generation.from);

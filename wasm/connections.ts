@@ -1,7 +1,7 @@
 import { isLoopback } from "./addresses";
 import { counters } from "./counters";
 import { CLIENT, LINK_BUCKETS, LINK_CONNECTIONS, Link, markChanged, SERVER, sink } from "./links";
-import { add, allocate, find, free, remove, rowAt, table } from "./memory";
+import { allocate, free, table } from "./memory";
 import {
   BUCKETS,
   KIND_ALIVE,
@@ -92,12 +92,10 @@ export function setLoopback(posted: bool): void {
 }
 
 /** Takes one record. */
-// @ts-ignore: decorator
-@inline
 export function observe(record: usize): void {
   counters.records++;
   const kind = load<u8>(record, RECORD_KIND);
-  let at = find(connections, record + RECORD_ID, 8);
+  let at = connections.find(record + RECORD_ID, 8);
   if (kind == KIND_ALIVE) {
     if (at) changetype<Connection>(at).sweep = load<u32>(record, RECORD_SWEEP);
     return;
@@ -128,7 +126,7 @@ export function observe(record: usize): void {
     link.received += received;
     link.exchanges += exchanges;
     link.duration += duration;
-    if (!link.changed && (sent | received | exchanges | duration)) markChanged(link);
+    if (!link.changed && sent | received | exchanges | duration) markChanged(link);
   } else {
     const role = load<u8>(record, RECORD_ROLE);
     if (role != ROLE_UNKNOWN) changetype<Unsettled>(connection.other).role = role;
@@ -181,14 +179,13 @@ function meet(record: usize, kind: u8): usize {
   const at = allocate(CONNECTION_SIZE);
   const connection = changetype<Connection>(at);
   connection.id = load<u64>(record, RECORD_ID);
-  add(connections, at, 8);
+  connections.add(at, 8);
   counters.connections++;
 
   const local = record + RECORD_LOCAL;
   const remote = record + RECORD_REMOTE;
   const within =
-    isLoopback(local) ||
-    (load<u64>(local) == load<u64>(remote) && load<u64>(local, 8) == load<u64>(remote, 8));
+    isLoopback(local) || (load<u64>(local) == load<u64>(remote) && load<u64>(local, 8) == load<u64>(remote, 8));
   if (within && !postsLoopback) {
     counters.loopback++;
     connection.link = changetype<usize>(loopback);
@@ -270,7 +267,7 @@ export function forgetEnded(): void {
   while (endedBefore) {
     const at = endedBefore;
     endedBefore = changetype<Connection>(at).other;
-    remove(connections, at, 8);
+    connections.remove(at, 8);
     free(at, CONNECTION_SIZE);
   }
   endedBefore = ended;
@@ -285,7 +282,7 @@ export function endUnheard(sweep: u32, refresh: u32): void {
   const mask = connections.mask;
   for (let n = mask / refresh + 1; n > 0; n--) {
     slotToCheck = (slotToCheck + 1) & mask;
-    const at = rowAt(connections, slotToCheck);
+    const at = connections.at(slotToCheck);
     if (!at) continue;
     const connection = changetype<Connection>(at);
     if (connection.flags & ENDED || <i32>(sweep - connection.sweep) <= <i32>(2 * refresh)) continue;

@@ -1,5 +1,5 @@
 import { counters } from "./counters";
-import { add, allocate, find, table } from "./memory";
+import { allocate, table } from "./memory";
 import { BUCKETS } from "./record";
 
 export const CLIENT: u32 = 1;
@@ -85,14 +85,14 @@ export function linkOf(source: u32, destination: u32, port: u32, reporter: u32, 
   store<u32>(key, destination, 4);
   store<u32>(key, port | (reporter << 16), 8);
   store<u32>(key, service, 12);
-  const found = find(links, key, LINK_KEY);
+  const found = links.find(key, LINK_KEY);
   if (found) return changetype<Link>(found);
 
   const at = allocate(LINK_SIZE);
   const link = changetype<Link>(at);
   memory.copy(at, key, LINK_KEY);
   store<u64>(at + LINK_BORN, now);
-  add(links, at, LINK_KEY);
+  links.add(at, LINK_KEY);
   if (lastLink) changetype<Link>(lastLink).next = at;
   else firstLink = at;
   lastLink = at;

@@ -1,6 +1,18 @@
 import { counters } from "./counters";
-import { clearChanged, firstChanged, LINK_BORN, LINK_BUCKETS, LINK_SERIES, LINK_TOLD, Link, portOfLink, reporterOf, SERVER, Totals } from "./links";
-import { add, allocate, find, table } from "./memory";
+import {
+  clearChanged,
+  firstChanged,
+  LINK_BORN,
+  LINK_BUCKETS,
+  LINK_SERIES,
+  LINK_TOLD,
+  Link,
+  portOfLink,
+  reporterOf,
+  SERVER,
+  Totals,
+} from "./links";
+import { allocate, table } from "./memory";
 import { EXTERNAL, Owner, ownerOf, POD } from "./owners";
 import { BUCKETS } from "./record";
 import { ascii, begin, decimal, keep, label } from "./writer";
@@ -68,8 +80,6 @@ export function firstOf(rows: usize): usize {
   return load<usize>(first + rows * 4);
 }
 
-// @ts-ignore: decorator
-@inline
 export function valueAt(row: usize, value: usize): usize {
   return row + VALUES + value * 8;
 }
@@ -82,13 +92,13 @@ function valuesOf(rows: usize): usize {
 
 /** The row whose key is in `draft`, made where there was none. */
 function rowOf(rows: usize, link: Link): usize {
-  draft.rest |= <u32>rows << 18;
-  const found = find(series, changetype<usize>(draft), KEY);
+  draft.rest |= (<u32>rows) << 18;
+  const found = series.find(changetype<usize>(draft), KEY);
   if (found) return found;
 
   const at = allocate(VALUES + valuesOf(rows) * 8);
   memory.copy(at, changetype<usize>(draft), KEY);
-  add(series, at, KEY);
+  series.add(at, KEY);
   const row = changetype<Series>(at);
   // The link is older than this projection, and no scrape has ended since the last render without it.
   row.born = max(load<u64>(changetype<usize>(link) + LINK_BORN), lastRender);
@@ -199,8 +209,6 @@ function labelsOf(rows: usize, row: Series): usize {
   return keep();
 }
 
-// @ts-ignore: decorator
-@inline
 function raise(row: usize, value: usize, by: u64): void {
   store<u64>(valueAt(row, value), load<u64>(valueAt(row, value)) + by);
 }

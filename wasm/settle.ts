@@ -12,7 +12,7 @@ import {
 import { endUnheard, forgetEnded, isClient, nextYoung, post, Unsettled } from "./connections";
 import { counters } from "./counters";
 import { CLIENT, Link, linkOf, SERVER, sink } from "./links";
-import { add, allocate, find, table } from "./memory";
+import { allocate, table } from "./memory";
 import { EXTERNAL, ownerOf, portOf } from "./owners";
 
 /**
@@ -177,11 +177,11 @@ function unknownOwner(address: usize, unsettled: Unsettled, now: u64): u32 {
 function bind(generation: Generation, netns: u32): void {
   generation.netns = netns;
   store<u64>(netnsKey, netns);
-  let row = find(netnsOwners, netnsKey, 8);
+  let row = netnsOwners.find(netnsKey, 8);
   if (!row) {
     row = allocate(offsetof<Netns>());
     changetype<Netns>(row).netns = netns;
-    add(netnsOwners, row, 8);
+    netnsOwners.add(row, 8);
   }
   changetype<Netns>(row).owner = generation.owner;
 }
@@ -189,7 +189,7 @@ function bind(generation: Generation, netns: u32): void {
 function netnsOwner(netns: u32): u32 {
   if (hostNetns && netns == hostNetns) return hostOwner;
   store<u64>(netnsKey, netns);
-  const row = find(netnsOwners, netnsKey, 8);
+  const row = netnsOwners.find(netnsKey, 8);
   return row ? changetype<Netns>(row).owner : EXTERNAL;
 }
 

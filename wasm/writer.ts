@@ -15,8 +15,6 @@ export function begin(): void {
 }
 
 /** Makes room for that many bytes. */
-// @ts-ignore: decorator
-@inline
 export function room(bytes: usize): void {
   if (at + bytes > end) grow(bytes);
 }

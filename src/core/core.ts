@@ -211,7 +211,8 @@ export class Core implements Names {
   links(): Link[] {
     const { links: count } = this.counters();
     const width = this.#wasm.REPORT_ROW.value;
-    const rows = new Float64Array(this.#wasm.memory.buffer, this.#wasm.reportLinks(), count * width);
+    const at = this.#wasm.reportLinks() >>> 0;
+    const rows = new Float64Array(this.#wasm.memory.buffer, at, count * width);
     return Array.from({ length: count }, (_, i) => {
       const row = rows.subarray(i * width, (i + 1) * width);
       return {
@@ -232,7 +233,7 @@ export class Core implements Names {
   }
 
   counters(): CoreCounters {
-    const at = this.#wasm.reportCounters();
+    const at = this.#wasm.reportCounters() >>> 0;
     const values = new BigUint64Array(this.#wasm.memory.buffer, at, counterNames.length);
     return Object.fromEntries(counterNames.map((name, i) => [name, Number(values[i])])) as CoreCounters;
   }
