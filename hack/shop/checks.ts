@@ -1,7 +1,7 @@
 import { allPods, type Pod, tenant } from "./cluster.ts";
 import { increases, type Scrape, select, sum } from "./exposition.ts";
 import { type Flow, type Totals, totals } from "./flows.ts";
-import { count } from "./format.ts";
+import { exact } from "./footer.ts";
 import type { RedisCounts } from "./redis.ts";
 
 /** One comparison, made and told. */
@@ -107,9 +107,9 @@ function equal(what: string, told: Totals | Record<string, number>, counted: Tot
   const counts = new Map(Object.entries(counted));
   let ok = true;
   const fields = Object.entries(told).map(([field, value]) => {
-    if (value === counts.get(field)) return `${field} ${count(value)}`;
+    if (value === counts.get(field)) return `${field} ${exact(value)}`;
     ok = false;
-    return `${field} ${count(counts.get(field)!)}, but the programs say ${count(value)}`;
+    return `${field} ${exact(counts.get(field)!)}, but the programs say ${exact(value)}`;
   });
   return { ok, line: `${ok ? "equal" : "WRONG"}  ${what}: ${fields.join(", ")}` };
 }

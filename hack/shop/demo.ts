@@ -41,17 +41,19 @@ async function traffic(watch: Watch): Promise<number> {
   await watch.settled();
   const results = checks(flowsOf(shop.programs), redis, watch.ticks);
   const wrong = results.filter(({ ok }) => !ok).length;
-  const verdict = `${results.length} checks, byte for byte: ${wrong === 0 ? "all equal" : `${wrong} WRONG`}`;
-  const screen = `${watch.screen()}\n${verdict}`;
-  console.log(`\n${watch.screen()}\n\n${results.map(({ line }) => line).join("\n")}\n\n${verdict}`);
-  if (picture) writeFileSync(picture, pictureOf(`$ ./hack/demo --once\n\n${screen}`));
+  const verdict = wrong === 0 ? "\x1b[32mall equal\x1b[0m" : `\x1b[31m${wrong} WRONG\x1b[0m`;
+  const proof = `${results.length} checks, byte for byte and request for request: ${verdict}`;
+  print(["", watch.screen(), "", ...results.map(({ line }) => line), "", proof].join("\n"));
+  if (picture) writeFileSync(picture, pictureOf(`$ ./hack/demo --once\n\n${watch.screen()}\n\n${proof}`));
   return wrong === 0 ? 0 : 1;
 }
 
 function show(screen: string): void {
-  if (once) return;
-  const home = process.stdout.isTTY ? "\x1b[H\x1b[J" : "\n";
-  process.stdout.write(`${home}${screen}\n`);
+  if (!once) print(process.stdout.isTTY ? `\x1b[H\x1b[J${screen}` : `\n${screen}`);
+}
+
+function print(text: string): void {
+  console.log(process.stdout.isTTY ? text : Bun.stripANSI(text));
 }
 
 /** One step, with the seconds since hack/demo began. */

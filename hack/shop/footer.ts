@@ -1,7 +1,7 @@
+import { formatBytes } from "../../src/top.ts";
 import { tenant } from "./cluster.ts";
 import { increases, type Scrape, sum } from "./exposition.ts";
 import { type Flow, totals } from "./flows.ts";
-import { bytes, count } from "./format.ts";
 import type { Tick } from "./watch.ts";
 
 /**
@@ -20,16 +20,16 @@ export function footer(flows: Flow[], ticks: Tick[], recent: Tick[], url: string
   const seconds = Math.max(time - recent[0]!.time, 1);
   const cores = (cpu - recent[0]!.cpu) / seconds;
   const lines = [
-    ["bytes", `${count(told.sent + told.received)} say the programs, ${count(counted)} counted`],
-    ["requests", `${count(told.requests)} say the programs, ${count(linked("requests"))} counted`],
+    ["bytes", `${exact(told.sent + told.received)} say the programs, ${exact(counted)} counted`],
+    ["requests", `${exact(told.requests)} say the programs, ${exact(linked("requests"))} counted`],
     ["received", perMinute(recent, seconds)],
     [
       "agent",
-      [`${(cores * 100).toFixed(1)}% of one core`, `${bytes(last.rss)} of memory`, ...perHit(ticks)].join(", "),
+      [`${(cores * 100).toFixed(1)}% of one core`, `${formatBytes(last.rss)} of memory`, ...perHit(ticks)].join(", "),
     ],
     ["metrics", `${url}/metrics`],
   ];
-  return lines.map(([name, text]) => `${name!.padEnd(10)}${text}`).join("\n");
+  return lines.map(([name, text]) => `\x1b[2m${name!.padEnd(10)}\x1b[0m${text}`).join("\n");
 }
 
 /** What the article's picture shows: bytes a minute by port and pod. */
@@ -38,7 +38,7 @@ function perMinute(recent: Scrape[], seconds: number): string {
   const rates = received
     .map(({ labels, value }) => ({ who: `${labels.name}:${labels.port}`, rate: (value * 60) / seconds }))
     .sort((a, b) => a.who.localeCompare(b.who));
-  return rates.map(({ who, rate }) => `${who} ${bytes(rate)}/min`).join(`\n${" ".repeat(10)}`);
+  return rates.map(({ who, rate }) => `${who} ${formatBytes(rate)}/min`).join(`\n${" ".repeat(10)}`);
 }
 
 /** Only where the kernel measures its programs: `sysctl kernel.bpf_stats_enabled=1`. */
@@ -46,4 +46,9 @@ function perHit(scrapes: Scrape[]): string[] {
   const grown = (family: string) => increases(scrapes, family).reduce((all, { value }) => all + value, 0);
   const runs = grown("ringside_hook_runs_total");
   return runs === 0 ? [] : [`${((grown("ringside_hook_run_seconds_total") / runs) * 1e9).toFixed(0)} ns a hit`];
+}
+
+/** 1,234,567. */
+export function exact(count: number): string {
+  return count.toLocaleString("en");
 }

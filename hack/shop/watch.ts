@@ -1,5 +1,4 @@
-import type { Snapshot } from "../../src/top.ts";
-import { tableOf } from "../../src/top.ts";
+import { type Snapshot, tableOf } from "../../src/top.ts";
 import type { Agent } from "./agent.ts";
 import { tenant } from "./cluster.ts";
 import { type Scrape, sum } from "./exposition.ts";
@@ -13,8 +12,8 @@ export type Tick = Scrape & ReturnType<Agent["usage"]>;
 /** Looks at the agent once a second, as Prometheus would, and draws the screen. */
 export class Watch {
   readonly ticks: Tick[] = [];
-  #links: { before: Snapshot | undefined; now: Snapshot } | undefined;
-  #frozen: Tick[] | undefined;
+  #links: { first: Snapshot; before: Snapshot | undefined; now: Snapshot } | undefined;
+  #frozen: { ticks: Tick[]; time: number } | undefined;
 
   constructor(
     readonly agent: Agent,
@@ -26,25 +25,36 @@ export class Watch {
   async run(): Promise<never> {
     for (let next = performance.now(); ; next += 1000) {
       this.ticks.push({ ...(await this.agent.scrape()), ...this.agent.usage() });
-      this.#links = { before: this.#links?.now, now: await this.agent.links() };
+      const now = await this.agent.links();
+      this.#links = { first: this.#links?.first ?? now, before: this.#links?.now, now };
       this.onTick(this.screen());
       await Bun.sleep(Math.max(0, next + 1000 - performance.now()));
     }
   }
 
-  /** The table of links and the footer. */
+  /** The table of links and the footer, with colours. */
   screen(): string {
-    const { before, now } = this.#links!;
+    const { first, before, now } = this.#links!;
     const links = now.links.filter(({ source, destination }) =>
       [source.namespace, destination.namespace].includes(tenant),
     );
-    const table = tableOf(before, { ...now, links }, process.stdout.columns ?? 110);
-    return `${table}\n\n${footer(flowsOf(this.shop.programs), this.ticks, this.#frozen ?? this.#recent(), this.agent.url)}`;
+    const width = process.stdout.columns ?? 110;
+    // Once it is over, the rates of the whole traffic.
+    const table = this.#frozen
+      ? tableOf(first, { links, time: this.#frozen.time }, width)
+      : tableOf(before, { links, time: now.time }, width);
+    const below = footer(
+      flowsOf(this.shop.programs),
+      this.ticks,
+      this.#frozen?.ticks ?? this.#recent(),
+      this.agent.url,
+    );
+    return `${table.replace(/.*/, "\x1b[1m$&\x1b[0m")}\n\n${below}`;
   }
 
-  /** From now on the screen tells the rates of the last seconds: the traffic is over. */
+  /** The traffic is over: from now on the screen tells the rates that it had. */
   freeze(): void {
-    this.#frozen = this.#recent();
+    this.#frozen = { ticks: this.#recent(), time: Date.now() };
   }
 
   /** Waits until /metrics shows all that is counted and nothing moves any more; for 30 s at most. */
