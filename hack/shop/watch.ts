@@ -38,7 +38,7 @@ export class Watch {
     const links = now.links.filter(({ source, destination }) =>
       [source.namespace, destination.namespace].includes(tenant),
     );
-    const width = process.stdout.columns ?? 110;
+    const width = process.stdout.columns || 110;
     // Once it is over, the rates of the whole traffic.
     const table = this.#frozen
       ? tableOf(first, { links, time: this.#frozen.time }, width)
