@@ -1,0 +1,102 @@
+/** The agent: the only file that knows all the parts. */
+import { statSync } from "node:fs";
+import { hostname } from "node:os";
+import { bootNs } from "./bpf/libbpf.ts";
+import { Probe, REFRESH } from "./bpf/probe.ts";
+import type { RunOptions } from "./config.ts";
+import { Core } from "./core/core.ts";
+import { module } from "./core/module.ts";
+import { IdentitiesFile } from "./kube/file.ts";
+import { Resolver } from "./kube/resolve.ts";
+import { log } from "./log.ts";
+import { serve } from "./serve/http.ts";
+import { SelfMetrics, Stopwatch } from "./serve/metrics.ts";
+import { Scrapers } from "./serve/scrapers.ts";
+
+/** The ring is drained more often than it is swept: short connections write to it as they end. */
+const DRAIN_MS = 100;
+
+const ns = (milliseconds: number): bigint => BigInt(Math.round(milliseconds * 1e6));
+
+/** Boot time in ns of a wall clock's milliseconds. */
+function bootTime(wall: number): bigint {
+  return bootNs() + ns(wall - Date.now());
+}
+
+/**
+ * Runs until SIGTERM or SIGINT; then sweeps and drains once more, and detaches.
+ * @throws RingsideError for whatever keeps it from starting
+ */
+export async function agent(options: RunOptions): Promise<void> {
+  const core = await Core.load(module, {
+    settle: ns(options.settle),
+    grace: ns(options.grace),
+    refresh: REFRESH,
+    loopback: options.loopback === true,
+    onlyMine: options.node !== undefined,
+  });
+  // Without --node all that this kernel sees is ours, and so is what nobody names in our own network namespace.
+  if (options.node === undefined) {
+    const name = hostname();
+    const node = { type: "node", namespace: "", name, workload: name, kind: "Node", mine: true } as const;
+    core.host(statSync("/proc/self/ns/net").ino, core.owner(node));
+  }
+
+  const identities = await openIdentities(core, options);
+  const scrapers = new Scrapers(bootNs(), ns(options.hold));
+  const metrics = new SelfMetrics(core, identities);
+  const server = serve(options.listen, { core, metrics, scrapers, now: bootNs });
+  const probe = await Probe.attach(options);
+  metrics.probe = probe;
+  log.info({ backend: probe.backend, listen: server.url }, "attached");
+
+  const sweeping = new Stopwatch();
+  const draining = new Stopwatch();
+  metrics.stopwatches = { sweep: sweeping, drain: draining };
+  const sweep = (): void => {
+    sweeping.time(() => probe.sweep(core));
+    core.settle(bootNs(), probe.sweeps);
+  };
+  const drain = (): void => {
+    draining.time(() => probe.drain(core));
+    core.settle(bootNs(), probe.sweeps);
+  };
+
+  let nextSweep = performance.now();
+  const tick = (): void => {
+    const now = performance.now();
+    if (now < nextSweep) {
+      drain();
+    } else {
+      sweep();
+      // No sweep is made up for: each snapshot says all.
+      nextSweep = Math.max(nextSweep + options.interval, now);
+    }
+  };
+  const timer = setInterval(tick, Math.min(DRAIN_MS, options.interval));
+  server.ready();
+
+  const signal = await new Promise<NodeJS.Signals>((resolve) => {
+    process.once("SIGTERM", resolve);
+    process.once("SIGINT", resolve);
+  });
+  clearInterval(timer);
+  sweep();
+  identities?.close();
+  await server.stop();
+  probe.close();
+  log.info({ signal }, "stopped");
+}
+
+async function openIdentities(core: Core, options: RunOptions): Promise<IdentitiesFile | undefined> {
+  if (options.identities === undefined) {
+    core.fresh(2n ** 64n - 1n); // there is nothing to wait for
+    return undefined;
+  }
+  return IdentitiesFile.open({
+    file: options.identities,
+    resolver: new Resolver(core, bootTime, options.node),
+    now: bootNs,
+    onError: (error) => log.error(`${error.message} The last good names stay.`),
+  });
+}

@@ -1,0 +1,179 @@
+/** The agent's metrics about itself: ringside_*, a counter at every place where something can be lost. */
+import { Counter, Gauge, Registry } from "prom-client";
+import pkg from "../../package.json" with { type: "json" };
+import type { HookStats, Probe, ProbeCounters } from "../bpf/probe.ts";
+import type { Core, CoreCounters } from "../core/core.ts";
+import type { IdentitiesFile } from "../kube/file.ts";
+
+/** Adds up how often something was done, and how long it took. */
+export class Stopwatch {
+  count = 0;
+  seconds = 0;
+
+  time(work: () => void): void {
+    const start = performance.now();
+    work();
+    this.seconds += (performance.now() - start) / 1000;
+    this.count++;
+  }
+}
+
+type Labelled = [labels: Record<string, string>, value: number | bigint];
+
+export class SelfMetrics {
+  /** Set once it is attached; its metrics are absent before. */
+  probe: Probe | undefined;
+  stopwatches: Record<string, Stopwatch> = {};
+  readonly #registry = new Registry();
+  /** One reading for all metrics of a scrape. */
+  #kernel: ProbeCounters | undefined;
+  #hooks: HookStats[] = [];
+  #core: CoreCounters;
+
+  constructor(
+    private readonly core: Core,
+    private readonly identities: IdentitiesFile | undefined,
+  ) {
+    this.#core = core.counters();
+    this.#register();
+  }
+
+  /** The exposition, in the text format 0.0.4. */
+  async text(): Promise<string> {
+    this.#core = this.core.counters();
+    this.#kernel = this.probe?.counters();
+    this.#hooks = this.probe?.hookStats() ?? [];
+    return this.#registry.metrics();
+  }
+
+  #metric(
+    type: typeof Counter | typeof Gauge,
+    name: string,
+    help: string,
+    labelNames: string[],
+    read: () => Labelled[],
+  ): void {
+    const metric = new type({
+      name: `ringside_${name}`,
+      help,
+      labelNames,
+      registers: [this.#registry],
+      collect() {
+        metric.reset();
+        for (const [labels, value] of read()) metric.inc(labels, Number(value));
+      },
+    });
+  }
+
+  #register(): void {
+    const one = (value: number | bigint): Labelled[] => [[{}, value]];
+    type Read = () => Labelled[];
+    const counter = (name: string, help: string, labels: string[], read: Read) =>
+      this.#metric(Counter, name, help, labels, read);
+    const gauge = (name: string, help: string, labels: string[], read: Read) =>
+      this.#metric(Gauge, name, help, labels, read);
+    const kernel = (name: string, help: string, key: keyof ProbeCounters) =>
+      counter(name, help, [], () => (this.#kernel ? one(this.#kernel[key]) : []));
+    const ofCore = (name: string, help: string, key: keyof CoreCounters) =>
+      counter(name, help, [], () => one(this.#core[key]));
+    const coreGauge = (name: string, help: string, key: keyof CoreCounters) =>
+      gauge(name, help, [], () => one(this.#core[key]));
+
+    gauge("build_info", "The agent's version, always 1.", ["version"], () => [[{ version: pkg.version }, 1]]);
+    gauge("process_resident_memory_bytes", "Resident memory of the agent.", [], () => one(process.memoryUsage.rss()));
+    counter("process_cpu_seconds_total", "User and system CPU time of the agent.", [], () => {
+      const { user, system } = process.cpuUsage();
+      return one((user + system) / 1e6);
+    });
+
+    kernel("records_total", "Records that the kernel side wrote to the ring.", "records");
+    counter("final_snapshots_lost_total", "Last snapshots of a connection that were lost.", ["reason"], () =>
+      this.#kernel
+        ? [
+            [{ reason: "ring_full" }, this.#kernel.finalsLost],
+            [{ reason: "missed" }, this.#core.finalsMissed],
+            [{ reason: "unnamed" }, this.#core.unnamedFinals],
+          ]
+        : [],
+    );
+    counter("lost_bytes_total", "Payload bytes that went with lost last snapshots.", ["direction", "reason"], () =>
+      this.#kernel
+        ? [
+            [{ direction: "sent", reason: "ring_full" }, this.#kernel.finalsLostSent],
+            [{ direction: "received", reason: "ring_full" }, this.#kernel.finalsLostReceived],
+            [{ direction: "both", reason: "unnamed" }, this.#core.unnamedBytes],
+          ]
+        : [],
+    );
+    kernel("snapshots_deferred_total", "Pauses of a sweep for want of room in the ring.", "snapshotsDeferred");
+    kernel("connections_total", "Connections seen.", "connections");
+    gauge("connections", "Connections whose state lives in the kernel.", [], () =>
+      this.#kernel ? one(this.#kernel.connections - this.#kernel.connectionsEnded) : [],
+    );
+    counter("connections_refused_total", "Attempts to begin a connection's state that failed.", ["reason"], () =>
+      this.#kernel
+        ? [
+            [{ reason: "limit" }, this.#kernel.refusedLimit],
+            [{ reason: "memory" }, this.#kernel.refusedMemory],
+          ]
+        : [],
+    );
+    kernel("connections_late_total", "Connections first seen in mid-life, neither born nor seeded.", "late");
+    kernel("connections_seeded_total", "Connections older than the agent that moved since.", "seeded");
+    kernel("seeds_lost_total", "Connections older than the agent that found no room.", "seedsLost");
+    kernel("totals_clamped_total", "Byte totals that came out below zero and were read as zero.", "clamped");
+
+    counter("hook_runs_total", "Runs of a hook; 0 unless kernel.bpf_stats_enabled is 1.", ["hook"], () =>
+      this.#hooks.map(({ target, runs }) => [{ hook: target }, runs]),
+    );
+    counter("hook_run_seconds_total", "Time in a hook; 0 unless kernel.bpf_stats_enabled is 1.", ["hook"], () =>
+      this.#hooks.map(({ target, runSeconds }) => [{ hook: target }, runSeconds]),
+    );
+    counter("hook_missed_total", "Runs that the kernel skipped, for the hook was running on that CPU.", ["hook"], () =>
+      this.#hooks.map(({ target, missed }) => [{ hook: target }, missed]),
+    );
+    gauge("hook_attached", "1 for each attached hook, with the backend in use.", ["hook", "backend"], () =>
+      this.#hooks.map(({ target }) => [{ hook: target, backend: this.probe?.backend ?? "" }, 1]),
+    );
+
+    ofCore("records_ingested_total", "Records that the core took from the ring.", "records");
+    ofCore("records_discarded_total", "Records that the kernel side took back.", "discards");
+    ofCore("records_malformed_total", "Records of a length that is not a record's.", "malformed");
+    gauge("connections_waiting", "Connections that are not posted yet.", ["until"], () => [
+      [{ until: "settled" }, this.#core.settling],
+      [{ until: "named" }, this.#core.waiting],
+    ]);
+    counter("connections_left_out_total", "Connections that no link counts.", ["reason"], () => [
+      [{ reason: "loopback" }, this.#core.loopback],
+      [{ reason: "other_node" }, this.#core.foreign],
+    ]);
+    counter("left_out_bytes_total", "Payload bytes of connections that no link counts.", ["reason"], () => [
+      [{ reason: "loopback" }, this.#core.loopbackBytes],
+      [{ reason: "other_node" }, this.#core.foreignBytes],
+    ]);
+    ofCore("connect_failures_total", "Connections that never were established.", "failed");
+    ofCore("posted_bytes_total", "Payload bytes posted to links, both directions.", "postedBytes");
+    ofCore("posted_external_bytes_total", "Of these, to links with an external end.", "postedExternalBytes");
+    coreGauge("core_connections", "Connections that the core holds.", "connections");
+    coreGauge("links", "Links.", "links");
+    coreGauge("series_rows", "Rows of the exposition.", "series");
+    coreGauge("series_rows_held", "Rows still shown as 0, so that rate() and increase() see them begin.", "seriesHeld");
+
+    counter("runs_total", "Sweeps and drains.", ["work"], () =>
+      Object.entries(this.stopwatches).map(([work, { count }]) => [{ work }, count]),
+    );
+    counter("run_seconds_total", "Time that sweeps and drains took.", ["work"], () =>
+      Object.entries(this.stopwatches).map(([work, { seconds }]) => [{ work }, seconds]),
+    );
+
+    const { identities } = this;
+    if (!identities) return;
+    counter("identities_reads_total", "Times that the identities were read.", ["result"], () => [
+      [{ result: "good" }, identities.counters().reads],
+      [{ result: "bad" }, identities.counters().failures],
+    ]);
+    gauge("identities_objects", "Objects known.", ["type"], () =>
+      Object.entries(identities.counters().objects).map(([type, count]) => [{ type }, count]),
+    );
+  }
+}
