@@ -1,0 +1,400 @@
+import { describe, expect, test } from "bun:test";
+import type { Names, Owner } from "../core/names.ts";
+import type { EndpointSliceRow, NodeRow, PodRow, Row, ServiceRow } from "./parse.ts";
+import { Resolver } from "./resolve.ts";
+
+/** Writes down what the core is told, owners by name. */
+class Recorder implements Names {
+  readonly owners: Owner[] = [];
+  readonly calls: string[] = [];
+
+  owner(o: Owner): number {
+    const index = this.owners.findIndex((known) => Bun.deepEquals(known, o));
+    return index < 0 ? this.owners.push({ ...o }) : index + 1;
+  }
+  assign(address: Uint8Array, owner: number, since: bigint) {
+    this.calls.push(`assign ${show(address)} ${this.name(owner)} ${since}`);
+  }
+  release(address: Uint8Array, at: bigint) {
+    this.calls.push(`release ${show(address)} ${at}`);
+  }
+  port(owner: number, port: number, toOwner: number, toPort: number, service: string) {
+    this.calls.push(`port ${this.name(owner)}:${port} ${this.name(toOwner)}:${toPort} "${service}"`);
+  }
+  dropPorts(owner: number) {
+    this.calls.push(`dropPorts ${this.name(owner)}`);
+  }
+  fresh(at: bigint) {
+    this.calls.push(`fresh ${at}`);
+  }
+
+  /** What was told since the last time. */
+  take(): string[] {
+    return this.calls.splice(0);
+  }
+
+  private name(owner: number): string {
+    const { type, name, workload, kind } = this.owners[owner - 1]!;
+    return type === "pod" || type === "node" ? name : `${name}(${kind} ${workload})`;
+  }
+}
+
+/** The last two bytes, for the tests' addresses differ there: 10.0.0.7 is 0.7. */
+function show(address: Uint8Array): string {
+  expect(address.length).toBe(16);
+  return address.slice(14).join(".");
+}
+
+const pod = (name: string, address: string, more: Partial<PodRow> = {}): PodRow => ({
+  type: "pod",
+  key: `uid-${name}`,
+  namespace: "shop",
+  name,
+  workload: name.replace(/-\d+$/, ""),
+  kind: "Deployment",
+  node: "node-a",
+  hostNetwork: false,
+  addresses: [address],
+  labels: [`app=${name.replace(/-\d+$/, "")}`],
+  ports: [{ name: "http", port: 8080 }],
+  finished: false,
+  ...more,
+});
+
+const service = (name: string, address: string, more: Partial<ServiceRow> = {}): ServiceRow => ({
+  type: "service",
+  key: `shop/${name}`,
+  namespace: "shop",
+  name,
+  addresses: address === "" ? [] : [address],
+  selector: [`app=${name}`],
+  ports: [{ name: "", port: 80, target: "http" }],
+  ...more,
+});
+
+const node = (name: string, ...addresses: string[]): NodeRow => ({ type: "node", key: name, name, addresses });
+
+const slice = (of: string, addresses: string[], port = 8080, name = ""): EndpointSliceRow => ({
+  type: "slice",
+  key: `shop/${of}-x`,
+  namespace: "shop",
+  service: of,
+  addresses,
+  ports: [{ name, port }],
+});
+
+/** The wall clock's millisecond 1,000 is boot time 1,000: easy to read. */
+function setUp(ownNode?: string) {
+  const names = new Recorder();
+  return { names, resolver: new Resolver(names, (wall) => BigInt(wall), ownNode) };
+}
+
+function told(rows: Row[], at = 5000n): string[] {
+  const { names, resolver } = setUp();
+  resolver.replace(rows, at);
+  return names.take();
+}
+
+describe("an address", () => {
+  test("has been its first owner's since ever, whenever the pod started", () => {
+    expect(told([pod("web-1", "10.0.0.7", { startedAt: 3000, readyAt: 4000 })])).toEqual(["assign 0.7 web-1 0"]);
+  });
+
+  test("goes to IPv4 as v4-mapped and to IPv6 as it is", () => {
+    const { names, resolver } = setUp();
+    const seen: string[] = [];
+    names.assign = (address) => seen.push(Buffer.from(address).toString("hex"));
+    resolver.upsert(pod("web-1", "", { addresses: ["10.0.0.7", "fd00::1:7"] }), 1n);
+    expect(seen).toEqual(["00000000000000000000ffff0a000007", "fd000000000000000000000000010007"]);
+  });
+
+  test("is not told again while nothing changes", () => {
+    const { names, resolver } = setUp();
+    const rows = () => [pod("web-1", "10.0.0.7"), service("web", "10.96.0.1"), node("node-a", "172.18.0.2")];
+    resolver.replace(rows(), 1n);
+    names.take();
+    resolver.replace(rows(), 2n);
+    resolver.upsert(pod("web-1", "10.0.0.7"), 3n);
+    expect(names.take()).toEqual([]);
+    resolver.fresh(4n);
+    expect(names.take()).toEqual(["fresh 4"]);
+  });
+
+  test("that vanished ends when we learned of it", () => {
+    const { names, resolver } = setUp();
+    resolver.replace([pod("web-1", "10.0.0.7")], 1n);
+    resolver.replace([], 9n);
+    expect(names.take()).toEqual(["assign 0.7 web-1 0", "release 0.7 9"]);
+  });
+
+  test("of a finished pod is free, from its containers' end on", () => {
+    const { names, resolver } = setUp();
+    resolver.upsert(pod("job-1", "10.0.0.7"), 1000n);
+    resolver.upsert(pod("job-1", "10.0.0.7", { finished: true, endedAt: 4000 }), 5000n);
+    expect(names.take()).toEqual(["assign 0.7 job-1 0", "release 0.7 4000"]);
+    resolver.upsert(pod("web-1", "10.0.0.7", { startedAt: 4500 }), 6000n);
+    expect(names.take()).toEqual(["assign 0.7 web-1 4500"]);
+  });
+
+  test("of a finished pod is its successor's, whichever is read first", () => {
+    const ended = pod("job-1", "10.0.0.7", { finished: true });
+    const successor = pod("web-1", "10.0.0.7", { startedAt: 4000 });
+    expect(told([ended, successor])).toEqual(["assign 0.7 web-1 0"]);
+    expect(told([successor, ended])).toEqual(["assign 0.7 web-1 0"]);
+  });
+
+  test("does not end in the future", () => {
+    const { names, resolver } = setUp();
+    resolver.upsert(pod("web-1", "10.0.0.7", { endedAt: 30_000 }), 1000n);
+    resolver.remove("pod", "uid-web-1", 2000n);
+    expect(names.take()).toEqual(["assign 0.7 web-1 0", "release 0.7 2000"]);
+  });
+});
+
+describe("an address that changes hands in one read", () => {
+  const reuse = (old: Partial<PodRow>, successor: Partial<PodRow>): string[] => {
+    const { names, resolver } = setUp();
+    resolver.replace([pod("old-1", "10.0.0.7", { startedAt: 100 })], 1000n);
+    names.take();
+    const rows = [pod("new-1", "10.0.0.7", successor)];
+    resolver.replace(Object.keys(old).length > 0 ? [...rows, pod("old-1", "10.0.0.7", old)] : rows, 5000n);
+    return names.take();
+  };
+  test("is the new pod's from when its network was ready", () => {
+    expect(reuse({}, { startedAt: 2000, readyAt: 3000 })).toEqual(["release 0.7 3000", "assign 0.7 new-1 3000"]);
+  });
+  test("is the old one's until we learned of it, where nothing else tells", () => {
+    expect(reuse({}, { startedAt: 2000 })).toEqual(["release 0.7 5000", "assign 0.7 new-1 5000"]);
+    expect(reuse({}, {})).toEqual(["release 0.7 5000", "assign 0.7 new-1 5000"]);
+  });
+  test("is nobody's between the old one's end and the new one's start", () => {
+    expect(reuse({ finished: true, endedAt: 2500 }, { startedAt: 2600, readyAt: 3000 })).toEqual([
+      "release 0.7 2500",
+      "assign 0.7 new-1 3000",
+    ]);
+  });
+  test("is the new one's from the old one's end, where it started before", () => {
+    expect(reuse({ finished: true, endedAt: 2500 }, { startedAt: 2000 })).toEqual([
+      "release 0.7 2500",
+      "assign 0.7 new-1 2500",
+    ]);
+  });
+  test("is the new one's now, where its kubelet's clock is ahead", () => {
+    expect(reuse({}, { startedAt: 9000, readyAt: 9000 })).toEqual(["release 0.7 5000", "assign 0.7 new-1 5000"]);
+  });
+  test("goes to the later start, though the old pod still says that it runs", () => {
+    expect(reuse({ startedAt: 100 }, { startedAt: 2000, readyAt: 3000 })).toEqual([
+      "release 0.7 3000",
+      "assign 0.7 new-1 3000",
+    ]);
+  });
+});
+
+test("a claim that lost comes back when the winner is gone", () => {
+  const { names, resolver } = setUp();
+  resolver.upsert(pod("a-1", "10.0.0.7", { startedAt: 200 }), 1000n);
+  resolver.upsert(pod("b-1", "10.0.0.7", { startedAt: 100 }), 2000n);
+  resolver.remove("pod", "uid-a-1", 3000n);
+  expect(names.take()).toEqual(["assign 0.7 a-1 0", "release 0.7 3000", "assign 0.7 b-1 3000"]);
+});
+
+test("a pod made again with its name and another address", () => {
+  const { names, resolver } = setUp();
+  resolver.replace([pod("db-0", "10.0.0.7", { key: "u1", kind: "StatefulSet" })], 1000n);
+  resolver.replace([pod("db-0", "10.0.0.8", { key: "u2", kind: "StatefulSet" })], 2000n);
+  expect(names.take()).toEqual(["assign 0.7 db-0 0", "assign 0.8 db-0 0", "release 0.7 2000"]);
+  expect(resolver.counts()).toEqual({ pod: 1, service: 0, node: 0, slice: 0 });
+});
+
+test("a pod made again with its name and its address is the same owner", () => {
+  const { names, resolver } = setUp();
+  resolver.replace([pod("db-0", "10.0.0.7", { key: "u1" })], 1000n);
+  resolver.replace([pod("db-0", "10.0.0.7", { key: "u2" })], 2000n);
+  expect(names.take()).toEqual(["assign 0.7 db-0 0"]);
+});
+
+test("a node's address stays its own", () => {
+  const rows = [
+    node("node-a", "172.18.0.2"),
+    pod("proxy-1", "172.18.0.2", { hostNetwork: true }),
+    pod("odd-1", "172.18.0.2"),
+    service("lb", "172.18.0.2", { ports: [] }),
+  ];
+  expect(told(rows)).toEqual(["assign 0.2 node-a 0"]);
+  expect(told(rows.toReversed())).toContain("assign 0.2 node-a 5000");
+});
+
+test("what is mine", () => {
+  const rows = [
+    pod("web-1", "10.0.0.7"),
+    pod("web-2", "10.0.0.8", { node: "node-b" }),
+    node("node-a", "172.18.0.2"),
+    node("node-b", "172.18.0.3"),
+    service("web", "10.96.0.1", { ports: [] }),
+  ];
+  const mine = (ownNode?: string) => {
+    const { names, resolver } = setUp(ownNode);
+    resolver.replace(rows, 1n);
+    return names.owners.filter((o) => o.mine).map((o) => o.name);
+  };
+  expect(mine("node-a")).toEqual(["web-1", "node-a"]);
+  expect(mine()).toEqual(["web-1", "web-2", "node-a", "node-b", "web"]);
+});
+
+describe("a Service", () => {
+  test("by selector, with a named target port", () => {
+    expect(told([pod("web-1", "10.0.0.7"), pod("web-2", "10.0.0.8"), service("web", "10.96.0.1")])).toEqual([
+      "assign 0.7 web-1 0",
+      "assign 0.8 web-2 0",
+      "assign 0.1 web(Service web) 0",
+      "dropPorts web-1",
+      'port web-1:8080 web-1:8080 "web"',
+      "dropPorts web-2",
+      'port web-2:8080 web-2:8080 "web"',
+      'port web(Service web):80 web(Deployment web):8080 "web"',
+    ]);
+  });
+
+  test("has all of its labels", () => {
+    const web = service("web", "10.96.0.1", { selector: ["app=web", "track=stable"] });
+    const stable = pod("web-1", "10.0.0.7", { labels: ["app=web", "track=stable"] });
+    const canary = pod("web-2", "10.0.0.8", { labels: ["app=web", "track=canary"] });
+    const elsewhere = pod("web-3", "10.0.0.9", { labels: stable.labels, namespace: "other" });
+    expect(told([stable, canary, elsewhere, web]).filter((call) => call.startsWith("port"))).toEqual([
+      'port web-1:8080 web-1:8080 "web"',
+      'port web(Service web):80 web(Deployment web):8080 "web"',
+    ]);
+  });
+
+  test("without an address names its backends only", () => {
+    expect(told([pod("web-1", "10.0.0.7"), service("web", "")]).filter((call) => call.startsWith("port"))).toEqual([
+      'port web-1:8080 web-1:8080 "web"',
+    ]);
+  });
+
+  test("of two workloads leads to itself", () => {
+    const rows = [pod("a-1", "10.0.0.7"), pod("b-1", "10.0.0.8"), service("web", "10.96.0.1")];
+    rows[0] = { ...pod("a-1", "10.0.0.7"), labels: ["app=web"] };
+    rows[1] = { ...pod("b-1", "10.0.0.8"), labels: ["app=web"] };
+    expect(told(rows).at(-1)).toBe('port web(Service web):80 web(Service web):8080 "web"');
+  });
+
+  test("of two target ports keeps its own", () => {
+    const other = pod("web-2", "10.0.0.8", { ports: [{ name: "http", port: 9090 }] });
+    expect(told([pod("web-1", "10.0.0.7"), other, service("web", "10.96.0.1")]).at(-1)).toBe(
+      'port web(Service web):80 web(Deployment web):80 "web"',
+    );
+  });
+
+  test("without backends leads to itself", () => {
+    const ports = [
+      { name: "a", port: 80, target: 8080 },
+      { name: "b", port: 81, target: "http" },
+    ];
+    expect(told([service("web", "10.96.0.1", { ports })])).toEqual([
+      "assign 0.1 web(Service web) 0",
+      'port web(Service web):80 web(Service web):8080 "web"',
+      'port web(Service web):81 web(Service web):81 "web"',
+    ]);
+  });
+
+  test("that shares its backends with another gives no name, on either side", () => {
+    const rows = [
+      pod("web-1", "10.0.0.7"),
+      service("web", "10.96.0.1"),
+      service("also", "", { selector: ["app=web"] }),
+    ];
+    expect(told(rows).filter((call) => call.startsWith("port"))).toEqual([
+      'port web(Service web):80 web(Deployment web):8080 ""',
+    ]);
+  });
+
+  test("by its EndpointSlices, whatever its selector says", () => {
+    const ports = [{ name: "main", port: 80, target: 1 }];
+    const rows = [
+      pod("web-1", "10.0.0.7"),
+      pod("api-1", "10.0.0.8"),
+      service("web", "10.96.0.1", { ports }),
+      slice("web", ["10.0.0.8", "192.0.2.9"], 7070, "main"),
+    ];
+    expect(told(rows).filter((call) => call.startsWith("port"))).toEqual([
+      'port api-1:7070 api-1:7070 "web"',
+      'port web(Service web):80 web(Deployment api):7070 "web"',
+    ]);
+  });
+
+  test("on nodes leads to the node", () => {
+    const rows = [
+      node("node-a", "172.18.0.2"),
+      service("kubernetes", "10.96.0.1"),
+      slice("kubernetes", ["172.18.0.2"], 6443),
+    ];
+    expect(told(rows).filter((call) => call.startsWith("port"))).toEqual([
+      'port node-a:6443 node-a:6443 "kubernetes"',
+      'port kubernetes(Service kubernetes):80 kubernetes(Node node-a):6443 "kubernetes"',
+    ]);
+  });
+
+  test("follows its pods", () => {
+    const { names, resolver } = setUp();
+    resolver.upsert(service("web", "10.96.0.1"), 1n);
+    names.take();
+    resolver.upsert(pod("web-1", "10.0.0.7"), 2n);
+    expect(names.take()).toEqual([
+      "assign 0.7 web-1 0",
+      "dropPorts web-1",
+      'port web-1:8080 web-1:8080 "web"',
+      "dropPorts web(Service web)",
+      'port web(Service web):80 web(Deployment web):8080 "web"',
+    ]);
+    resolver.upsert(pod("web-2", "10.0.0.8"), 3n);
+    expect(names.take()).toEqual(["assign 0.8 web-2 0", "dropPorts web-2", 'port web-2:8080 web-2:8080 "web"']);
+    resolver.remove("pod", "uid-web-1", 4n);
+    expect(names.take()).toEqual(["release 0.7 4", "dropPorts web-1"]);
+    resolver.remove("service", "shop/web", 5n);
+    expect(names.take()).toEqual(["release 0.1 5", "dropPorts web-2", "dropPorts web(Service web)"]);
+  });
+
+  test("whose rival goes gets its name back", () => {
+    const { names, resolver } = setUp();
+    resolver.replace(
+      [pod("web-1", "10.0.0.7"), service("web", "10.96.0.1"), service("also", "", { selector: ["app=web"] })],
+      1n,
+    );
+    names.take();
+    resolver.remove("service", "shop/also", 2n);
+    expect(names.take()).toEqual([
+      "dropPorts web-1",
+      'port web-1:8080 web-1:8080 "web"',
+      "dropPorts web(Service web)",
+      'port web(Service web):80 web(Deployment web):8080 "web"',
+    ]);
+  });
+});
+
+test("10,000 pods and 1,000 Services are replaced in less than a second", () => {
+  const ip = (i: number) => `10.1.${i >> 8}.${i & 255}`;
+  const rows = (generation: string): Row[] => [
+    ...Array.from({ length: 10_000 }, (_, i) =>
+      pod(`w${i % 1000}-${i}`, ip(i), { key: `${generation}${i}`, workload: `w${i % 1000}-${generation}` }),
+    ),
+    ...Array.from({ length: 1000 }, (_, i) => service(`w${i}`, `10.96.${i >> 8}.${i & 255}`)),
+  ];
+  const counted = { assigned: 0, ports: 0 };
+  let owners = 0;
+  const names: Names = {
+    owner: () => ++owners,
+    assign: () => void counted.assigned++,
+    release: () => {},
+    port: () => void counted.ports++,
+    dropPorts: () => {},
+    fresh: () => {},
+  };
+  const resolver = new Resolver(names, (wall) => BigInt(wall));
+  resolver.replace(rows("a"), 1n);
+  expect(counted).toEqual({ assigned: 11_000, ports: 11_000 });
+  const start = performance.now();
+  resolver.replace(rows("b"), 2n);
+  expect(performance.now() - start).toBeLessThan(1000);
+  expect(counted.assigned).toBe(21_000);
+});
