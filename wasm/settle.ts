@@ -154,7 +154,10 @@ function localOwner(unsettled: Unsettled, now: u64): u32 {
     return generation.owner;
   }
   if (hostNetns && unsettled.netns == hostNetns) {
-    setHost(address);
+    if (!isHost(address)) {
+      setHost(address);
+      changed = true;
+    }
     return hostOwner;
   }
   return unknownOwner(address, unsettled, now);

@@ -1,0 +1,381 @@
+import { beforeEach, describe, expect, test } from "bun:test";
+import type { Core } from "./core.ts";
+import { address, feed, load, pod, type Snapshot, second } from "./fixture.ts";
+import type { Owner } from "./names.ts";
+
+const always = 2n ** 64n - 1n;
+const node: Owner = { type: "node", namespace: "", name: "node-a", workload: "node-a", kind: "Node", mine: true };
+const service: Owner = {
+  type: "service",
+  namespace: "shop",
+  name: "api",
+  workload: "api",
+  kind: "Service",
+  mine: false,
+};
+
+let core: Core;
+let ids: number;
+
+beforeEach(async () => {
+  core = await load();
+  ids = 0;
+});
+
+const own = (text: string, owner: Owner, since = 0n) => core.assign(address(text), core.owner(owner), since);
+
+/** A connection that ended at once; from `local` as a client unless said otherwise. */
+function connect(local: string, remote: string, more: Partial<Snapshot> = {}): void {
+  feed(core, {
+    id: ++ids,
+    kind: "final",
+    role: "client",
+    bornAt: 100n * second,
+    netns: 1,
+    sent: 1,
+    local,
+    remote,
+    ...more,
+  });
+}
+
+/** "source > destination:port service (reporter) sent/received" of all links. */
+const links = (): string[] =>
+  core
+    .links()
+    .map(
+      ({ source, destination, port, service, reporter, sent, received }) =>
+        `${source.name} > ${destination.name}:${port} ${service} (${reporter}) ${sent}/${received}`,
+    );
+
+describe("an address", () => {
+  test("was the old pod's for a connection born before it changed hands, however late it reports", () => {
+    own("10.0.0.2", pod("api-1"));
+    own("10.0.0.1", pod("old-1"), 0n);
+    core.release(address("10.0.0.1"), 90n * second);
+    own("10.0.0.1", pod("new-1"), 95n * second);
+    connect("10.0.0.1:40000", "10.0.0.2:80", { bornAt: 89n * second });
+    connect("10.0.0.1:40000", "10.0.0.2:80", { bornAt: 95n * second, netns: 2, sent: 20 });
+    core.settle(200n * second, 1);
+    expect(links()).toEqual(["old-1 > api-1:80  (client) 1/0", "new-1 > api-1:80  (client) 20/0"]);
+  });
+
+  test("is nobody's between two owners", () => {
+    own("10.0.0.2", pod("api-1"));
+    own("10.0.0.1", pod("old-1"));
+    core.release(address("10.0.0.1"), 90n * second);
+    own("10.0.0.1", pod("new-1"), 95n * second);
+    connect("10.0.0.1:40000", "10.0.0.2:80", { bornAt: 92n * second });
+    core.settle(200n * second, 1);
+    expect(links()).toEqual(["external > api-1:80  (client) 1/0"]);
+  });
+
+  test("goes to a new owner at the end of the old one's time, not before", () => {
+    own("10.0.0.2", pod("api-1"));
+    own("10.0.0.1", pod("old-1"));
+    core.release(address("10.0.0.1"), 90n * second);
+    own("10.0.0.1", pod("new-1"), 80n * second);
+    connect("10.0.0.1:40000", "10.0.0.2:80", { bornAt: 85n * second });
+    core.settle(200n * second, 1);
+    expect(links()).toEqual(["old-1 > api-1:80  (client) 1/0"]);
+  });
+
+  test("that another namespace has is not the pod's until the names say so", () => {
+    own("10.0.0.2", pod("api-1"));
+    own("10.0.0.1", pod("old-1"));
+    connect("10.0.0.1:40000", "10.0.0.2:80", { netns: 1 });
+    core.settle(102n * second, 1);
+    connect("10.0.0.1:40001", "10.0.0.2:80", { netns: 2, bornAt: 110n * second, sent: 20 });
+    core.settle(112n * second, 2);
+    expect(core.counters().waiting).toBe(1);
+    core.release(address("10.0.0.1"), 105n * second);
+    own("10.0.0.1", pod("new-1"), 108n * second);
+    core.settle(113n * second, 3);
+    expect(links()).toEqual(["old-1 > api-1:80  (client) 1/0", "new-1 > api-1:80  (client) 20/0"]);
+    expect(core.counters().waiting).toBe(0);
+  });
+
+  test("that another namespace has is the pod's when fresh names insist", () => {
+    own("10.0.0.2", pod("api-1"));
+    own("10.0.0.1", pod("web-1"));
+    connect("10.0.0.1:40000", "10.0.0.2:80", { netns: 1 });
+    core.settle(102n * second, 1);
+    connect("10.0.0.1:40001", "10.0.0.2:80", { netns: 2, bornAt: 110n * second });
+    core.fresh(115n * second - 1n);
+    core.settle(116n * second, 2);
+    expect(core.counters().waiting).toBe(1);
+    core.fresh(115n * second);
+    core.settle(116n * second, 3);
+    expect(links()).toEqual(["web-1 > api-1:80  (client) 2/0"]);
+    connect("10.0.0.1:40002", "10.0.0.2:80", { netns: 2, bornAt: 117n * second });
+    core.settle(119n * second, 4);
+    expect(links()).toEqual(["web-1 > api-1:80  (client) 3/0"]);
+  });
+
+  test("that another namespace has is external after the grace without proof", () => {
+    own("10.0.0.2", pod("api-1"));
+    own("10.0.0.1", pod("web-1"));
+    connect("10.0.0.1:40000", "10.0.0.2:80", { netns: 1 });
+    connect("10.0.0.1:40001", "10.0.0.2:80", { netns: 2 });
+    core.settle(160n * second - 1n, 1);
+    expect(core.counters().waiting).toBe(1);
+    core.settle(160n * second, 2);
+    expect(links()).toEqual(["web-1 > api-1:80  (client) 1/0", "external > api-1:80  (client) 1/0"]);
+  });
+});
+
+describe("an address that nobody has", () => {
+  beforeEach(() => own("10.0.0.1", pod("web-1")));
+
+  test("waits for an owner", () => {
+    connect("10.0.0.1:40000", "10.0.0.9:80");
+    core.settle(102n * second, 1);
+    expect(links()).toEqual([]);
+    expect(core.counters()).toMatchObject({ settling: 0, waiting: 1 });
+    own("10.0.0.9", pod("late-1"), 99n * second);
+    core.settle(103n * second, 2);
+    expect(links()).toEqual(["web-1 > late-1:80  (client) 1/0"]);
+    expect(core.counters().waiting).toBe(0);
+  });
+
+  test("is external when the names are proven five seconds newer than the connection", () => {
+    connect("10.0.0.1:40000", "10.0.0.9:80");
+    core.fresh(105n * second - 1n);
+    core.settle(106n * second, 1);
+    expect(links()).toEqual([]);
+    core.fresh(105n * second);
+    core.settle(106n * second, 2);
+    expect(links()).toEqual(["web-1 > external:80  (client) 1/0"]);
+  });
+
+  test("is external for that connection only", () => {
+    connect("10.0.0.1:40000", "10.0.0.9:80");
+    core.settle(160n * second - 1n, 1);
+    expect(links()).toEqual([]);
+    core.settle(160n * second, 2);
+    own("10.0.0.9", pod("late-1"), 99n * second);
+    connect("10.0.0.1:40001", "10.0.0.9:80");
+    core.settle(161n * second, 3);
+    expect(links()).toEqual(["web-1 > external:80  (client) 1/0", "web-1 > late-1:80  (client) 1/0"]);
+  });
+
+  test("does not wait where there will never be names", () => {
+    core.fresh(always);
+    connect("10.0.0.1:40000", "10.0.0.9:80");
+    core.settle(102n * second, 1);
+    expect(links()).toEqual(["web-1 > external:80  (client) 1/0"]);
+  });
+
+  for (const [text, waits] of [
+    ["1.1.1.1", false],
+    ["172.32.0.1", false],
+    ["100.128.0.1", false],
+    ["192.169.0.1", false],
+    ["[2001:db8::1]", false],
+    ["[fec0::1]", false],
+    ["10.1.1.1", true],
+    ["172.16.0.1", true],
+    ["172.31.255.1", true],
+    ["192.168.0.1", true],
+    ["100.64.0.1", true],
+    ["100.127.0.1", true],
+    ["169.254.1.1", true],
+    ["[fd00::1]", true],
+    ["[fc00::1]", true],
+    ["[fe80::1]", true],
+    ["[febf::1]", true],
+  ] as const) {
+    test(`and is ${text} ${waits ? "waits" : "does not wait"}`, () => {
+      connect("10.0.0.1:40000", `${text}:443`);
+      core.settle(102n * second, 1);
+      expect(core.counters().waiting).toBe(waits ? 1 : 0);
+    });
+  }
+
+  test("waits where an address of its /16 or /48 was ever a pod's", () => {
+    own("203.0.113.7", pod("pub-1"));
+    own("2001:db8:1::7", pod("pub-2"));
+    core.release(address("203.0.113.7"), second);
+    connect("10.0.0.1:40000", "203.0.1.1:443");
+    connect("10.0.0.1:40000", "203.1.1.1:443");
+    connect("10.0.0.1:40000", "[2001:db8:1:ffff::1]:443");
+    connect("10.0.0.1:40000", "[2001:db8:2::1]:443");
+    core.settle(102n * second, 1);
+    expect(core.counters().waiting).toBe(2);
+  });
+});
+
+describe("the host", () => {
+  beforeEach(() => {
+    own("10.0.0.1", pod("web-1"));
+    core.host(77, core.owner(node));
+  });
+
+  test("has every address seen in its network namespace, from then on as remote too", () => {
+    connect("10.0.0.1:40000", "10.0.0.254:80");
+    core.settle(102n * second, 1);
+    expect(core.counters().waiting).toBe(1);
+    connect("10.0.0.254:50000", "10.0.0.1:80", { netns: 77, sent: 2 });
+    core.settle(103n * second, 2);
+    core.settle(104n * second, 3);
+    expect(links().sort()).toEqual(["node-a > web-1:80  (client) 2/0", "web-1 > node-a:80  (client) 1/0"]);
+  });
+
+  test("does not have what the names say is another's", () => {
+    connect("10.0.0.254:50000", "10.0.0.1:80", { netns: 77 });
+    core.settle(102n * second, 1);
+    own("10.0.0.254", pod("late-1"), 110n * second);
+    connect("10.0.0.1:40000", "10.0.0.254:80", { bornAt: 111n * second });
+    core.settle(113n * second, 2);
+    expect(links()).toEqual(["node-a > web-1:80  (client) 1/0", "web-1 > late-1:80  (client) 1/0"]);
+  });
+});
+
+describe("source and destination", () => {
+  beforeEach(() => {
+    own("10.0.0.1", pod("web-1"));
+    own("10.0.0.2", pod("api-1"));
+    own("fd00::1", pod("web-6"));
+    own("fd00::2", pod("api-6"));
+  });
+
+  test("are client and server, whoever reports, and sent goes from one to the other", () => {
+    connect("10.0.0.1:40000", "10.0.0.2:8080", { role: "client", sent: 3, received: 5 });
+    connect("10.0.0.2:8080", "10.0.0.1:40000", { role: "server", sent: 5, received: 3, netns: 2 });
+    connect("[fd00::1]:40000", "[fd00::2]:8080", { role: "client", sent: 30, received: 50, netns: 3 });
+    connect("[fd00::2]:8080", "[fd00::1]:40000", { role: "server", sent: 50, received: 30, netns: 4 });
+    core.settle(102n * second, 1);
+    expect(links()).toEqual([
+      "web-1 > api-1:8080  (client) 3/5",
+      "web-1 > api-1:8080  (server) 3/5",
+      "web-6 > api-6:8080  (client) 30/50",
+      "web-6 > api-6:8080  (server) 30/50",
+    ]);
+  });
+
+  test("of unknown role: the lower port is the server's", () => {
+    connect("10.0.0.1:8080", "10.0.0.2:40000", { role: "unknown", sent: 5 });
+    connect("10.0.0.1:40000", "10.0.0.2:8080", { role: "unknown", sent: 3 });
+    core.settle(102n * second, 1);
+    expect(links()).toEqual(["api-1 > web-1:8080  (server) 0/5", "web-1 > api-1:8080  (client) 3/0"]);
+  });
+
+  test("follow a role that only a later record knows", () => {
+    feed(core, { id: 1, local: "10.0.0.1:8080", remote: "10.0.0.2:40000", bornAt: 100n * second, role: "unknown" });
+    feed(core, {
+      id: 1,
+      local: "10.0.0.1:8080",
+      remote: "10.0.0.2:40000",
+      bornAt: 100n * second,
+      role: "client",
+      sent: 4,
+    });
+    core.settle(102n * second, 1);
+    expect(links()).toEqual(["web-1 > api-1:40000  (client) 4/0"]);
+  });
+
+  test("through a Service are the pods behind it, with the same labels from both ends", () => {
+    own("10.96.0.1", service);
+    const vip = core.owner(service);
+    const workload = core.owner(pod("api-1", { name: "" }));
+    const api = core.owner(pod("api-1"));
+    core.port(vip, 80, workload, 8080, "api");
+    core.port(api, 8080, api, 8080, "api");
+    connect("10.0.0.1:40000", "10.96.0.1:80", { role: "client", sent: 3 });
+    connect("10.0.0.2:8080", "10.0.0.1:40000", { role: "server", received: 3, sent: 0, netns: 2 });
+    connect("10.0.0.1:40000", "10.96.0.1:81", { role: "client", sent: 7 });
+    core.settle(102n * second, 1);
+    expect(links()).toEqual([
+      "web-1 > :8080 api (client) 3/0",
+      "web-1 > api-1:8080 api (server) 3/0",
+      "web-1 > api:81  (client) 7/0",
+    ]);
+    const labels = core.links().map(({ destination: { namespace, workload, kind } }) => [namespace, workload, kind]);
+    expect(labels[0]).toEqual(labels[1]!);
+
+    core.dropPorts(vip);
+    core.dropPorts(api);
+    connect("10.0.0.1:40000", "10.96.0.1:80", { role: "client", sent: 11 });
+    core.settle(103n * second, 2);
+    expect(links()[3]).toBe("web-1 > api:80  (client) 11/0");
+  });
+
+  test("take the last word about a port", () => {
+    const api = core.owner(pod("api-1"));
+    core.port(api, 8080, api, 8080, "one");
+    core.port(api, 9090, api, 9090, "other");
+    core.port(api, 8080, api, 8080, "two");
+    connect("10.0.0.1:40000", "10.0.0.2:8080");
+    connect("10.0.0.1:40000", "10.0.0.2:9090");
+    core.settle(102n * second, 1);
+    expect(links()).toEqual(["web-1 > api-1:8080 two (client) 1/0", "web-1 > api-1:9090 other (client) 1/0"]);
+  });
+});
+
+describe("loopback", () => {
+  const pairs = [
+    ["127.0.0.1:40000", "127.0.0.1:80"],
+    ["127.0.0.53:40000", "127.0.0.1:80"],
+    ["[::1]:40000", "[::1]:80"],
+    ["10.0.0.1:40000", "10.0.0.1:80"],
+    ["[fd00::1]:40000", "[fd00::1]:80"],
+  ] as const;
+
+  for (const [local, remote] of pairs) {
+    test(`${local} to ${remote} is counted and not posted`, () => {
+      own("10.0.0.1", pod("web-1"));
+      feed(core, { id: 1, local, remote, bornAt: 0n, role: "client", sent: 3, received: 4 });
+      core.settle(102n * second, 1);
+      feed(core, { id: 1, kind: "final", local, remote, bornAt: 0n, role: "client", sent: 5, received: 4 });
+      core.settle(103n * second, 1);
+      expect(links()).toEqual([]);
+      expect(core.counters()).toMatchObject({
+        loopback: 1,
+        loopbackBytes: 9,
+        connections: 0,
+        postedBytes: 0,
+        waiting: 0,
+      });
+    });
+  }
+
+  test("is posted on demand, both ends the owner of its network namespace", async () => {
+    core = await load({ loopback: true });
+    core.fresh(always);
+    core.host(77, core.owner(node));
+    own("10.0.0.1", pod("web-1"));
+    connect("10.0.0.1:40000", "10.0.0.1:80", { sent: 1 });
+    core.settle(102n * second, 1);
+    connect("127.0.0.1:40000", "127.0.0.1:81", { sent: 2 });
+    connect("[::1]:40000", "[::1]:82", { netns: 77, sent: 4 });
+    connect("127.0.0.1:40000", "127.0.0.1:83", { netns: 5, sent: 8 });
+    core.settle(103n * second, 2);
+    expect(links()).toEqual([
+      "web-1 > web-1:80  (client) 1/0",
+      "web-1 > web-1:81  (client) 2/0",
+      "node-a > node-a:82  (client) 4/0",
+      "external > external:83  (client) 8/0",
+    ]);
+  });
+});
+
+test("only what is of the own node is posted, when asked for", async () => {
+  core = await load({ onlyMine: true });
+  core.fresh(always);
+  own("10.0.0.1", pod("web-1"));
+  own("10.0.1.2", pod("api-1", { mine: false }));
+  connect("10.0.0.1:40000", "10.0.1.2:8080", { sent: 3, received: 5 });
+  connect("10.0.1.2:8080", "10.0.0.1:40000", { role: "server", sent: 5, received: 3, netns: 2 });
+  connect("192.168.7.7:8080", "10.0.0.1:40000", { role: "server", sent: 20, netns: 3 });
+  core.settle(102n * second, 1);
+  expect(links()).toEqual(["web-1 > api-1:8080  (client) 3/5"]);
+  expect(core.counters()).toMatchObject({ foreign: 2, foreignBytes: 28, postedBytes: 8 });
+});
+
+test("equal owners have one number, and external is 0", () => {
+  expect(
+    core.owner({ ...node, type: "external", name: "external", workload: "external", kind: "External", mine: false }),
+  ).toBe(0);
+  expect(core.owner(pod("web-1"))).toBe(core.owner(pod("web-1")));
+  expect(core.owner(pod("web-1"))).not.toBe(core.owner(pod("web-1", { mine: false })));
+});
