@@ -1,0 +1,76 @@
+/** Starts the real agent as a process of its own, as `hack/ringside run` does. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Subprocess } from "bun";
+import { type Ends, type Link, podList } from "../truth/truth.ts";
+
+const main = join(import.meta.dir, "../../src/main.ts");
+
+/** Fast enough for a test, and nothing held back. */
+const quick = ["--interval", "200ms", "--settle", "200ms", "--grace", "5s", "--hold", "0"];
+
+export interface Agent {
+  url: string;
+  process: Subprocess;
+  /** The identities file that it reads. */
+  identities: string;
+  links(): Promise<Link[]>;
+  metrics(): Promise<string>;
+  /** SIGTERM. @returns the exit code */
+  stop(): Promise<number>;
+}
+
+/** Runs the agent's program with these arguments to its end. */
+export async function runToEnd(
+  args: string[],
+  wrap: string[] = [],
+): Promise<{ code: number; out: string; error: string }> {
+  const child = Bun.spawn([...wrap, process.execPath, main, ...args], { stdout: "pipe", stderr: "pipe" });
+  const [out, error] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  return { code: await child.exited, out, error };
+}
+
+/** Starts an agent that names the two ends, on a port of its own, and waits until it is attached. */
+export async function startAgent(ends: Ends, flags: string[] = []): Promise<Agent> {
+  const folder = await mkdtemp(join(tmpdir(), "ringside-"));
+  const identities = join(folder, "identities.json");
+  await writeFile(identities, JSON.stringify(podList([ends.client, ends.server])));
+  const args = ["run", "--listen", "127.0.0.1:0", "--identities", identities, ...quick, ...flags];
+  const child = Bun.spawn([process.execPath, main, ...args], { stdout: "inherit", stderr: "pipe" });
+  let said = "";
+  const url = await new Promise<string>((resolve, reject) => {
+    (async () => {
+      for await (const chunk of child.stderr.pipeThrough(new TextDecoderStream())) {
+        said += chunk;
+        const listen = /"listen":"([^"]+)"/.exec(said)?.[1];
+        if (listen) resolve(listen);
+      }
+      reject(new Error(`the agent ended: ${said}`));
+    })();
+  });
+  const get = async (path: string) => (await fetch(new URL(path, url))).text();
+  return {
+    url,
+    process: child,
+    identities,
+    links: async () => (JSON.parse(await get("/api/links")) as { links: Link[] }).links,
+    metrics: () => get("/metrics"),
+    stop: async () => {
+      child.kill("SIGTERM");
+      const code = await child.exited;
+      await rm(folder, { recursive: true });
+      return code;
+    },
+  };
+}
+
+/** Asks until nothing differs any more. @returns what still differs after `patience` milliseconds */
+export async function settled(differences: () => Promise<string[]>, patience = 15_000): Promise<string[]> {
+  const end = Date.now() + patience;
+  for (;;) {
+    const found = await differences();
+    if (found.length === 0 || Date.now() > end) return found;
+    await Bun.sleep(200);
+  }
+}
