@@ -174,7 +174,7 @@ class YamlReader {
       const object = `${this.file} is YAML of more than ${YAML_LIMIT >> 20} MiB`;
       throw new RingsideError(STEP, object, JSON_REMEDY);
     }
-    const lines = (this.rest + this.decode(chunk)).split("\n");
+    const lines = (this.rest + this.decode(chunk)).split(/\r?\n/);
     this.rest = lines.pop() ?? "";
     for (const line of lines) this.take(line);
   }
