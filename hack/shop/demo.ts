@@ -7,6 +7,7 @@ import { Agent } from "./agent.ts";
 import { checks } from "./checks.ts";
 import { allPods, nodes } from "./cluster.ts";
 import { flowsOf } from "./flows.ts";
+import { measureHooks } from "./hooks.ts";
 import { refuseSecond } from "./network.ts";
 import { Shop } from "./shop.ts";
 import { Watch } from "./watch.ts";
@@ -20,6 +21,7 @@ let agent: Agent | undefined;
 
 /** Gives the exit code. */
 async function demo(): Promise<number> {
+  measureHooks();
   say("agent: one, with the shop's names from a file");
   agent = await Agent.start(folder);
   say(`agent: ready, ${agent.url}/metrics`);
@@ -35,7 +37,7 @@ async function traffic(watch: Watch): Promise<number> {
   await shop.once();
   await Bun.sleep(once ? 10_000 : 2 ** 31 - 1);
 
-  watch.freeze();
+  watch.over();
   const redis = await shop.drain();
   say("traffic: over; the last bytes are on their way to /metrics");
   await watch.settled();

@@ -41,7 +41,7 @@ function perMinute(recent: Scrape[], seconds: number): string {
   return rates.map(({ who, rate }) => `${who} ${formatBytes(rate)}/min`).join(`\n${" ".repeat(10)}`);
 }
 
-/** Only where the kernel measures its programs: `sysctl kernel.bpf_stats_enabled=1`. */
+/** Only where the kernel could be asked to measure it. */
 function perHit(scrapes: Scrape[]): string[] {
   const grown = (family: string) => increases(scrapes, family).reduce((all, { value }) => all + value, 0);
   const runs = grown("ringside_hook_runs_total");

@@ -6,14 +6,14 @@ import { flowsOf } from "./flows.ts";
 import { footer } from "./footer.ts";
 import type { Shop } from "./shop.ts";
 
-/** What one second brings: a scrape, and what the agent has used by then. */
-export type Tick = Scrape & ReturnType<Agent["usage"]>;
+/** What one second brings: a scrape, the links, and what the agent has used by then. */
+export type Tick = Scrape & { links: Snapshot } & ReturnType<Agent["usage"]>;
 
 /** Looks at the agent once a second, as Prometheus would, and draws the screen. */
 export class Watch {
-  readonly ticks: Tick[] = [];
-  #links: { first: Snapshot; before: Snapshot | undefined; now: Snapshot } | undefined;
-  #frozen: { ticks: Tick[]; time: number } | undefined;
+  /** Of the last minute. */
+  ticks: Tick[] = [];
+  #over: { time: number; recent: Tick[] } | undefined;
 
   constructor(
     readonly agent: Agent,
@@ -23,46 +23,33 @@ export class Watch {
 
   /** @throws {RingsideError} where the agent does not answer; else it never ends */
   async run(): Promise<never> {
-    for (let next = performance.now(); ; next += 1000) {
-      this.ticks.push({ ...(await this.agent.scrape()), ...this.agent.usage() });
-      const now = await this.agent.links();
-      this.#links = { first: this.#links?.first ?? now, before: this.#links?.now, now };
+    for (let next = performance.now() + 1000; ; next += 1000) {
+      const tick = { ...(await this.agent.scrape()), links: await this.agent.links(), ...this.agent.usage() };
+      this.ticks = [...this.ticks.slice(-59), tick];
       this.onTick(this.screen());
-      await Bun.sleep(Math.max(0, next + 1000 - performance.now()));
+      await Bun.sleep(Math.max(0, next - performance.now()));
     }
   }
 
   /** The table of links and the footer, with colours. */
   screen(): string {
-    const { first, before, now } = this.#links!;
-    const links = now.links.filter(({ source, destination }) =>
-      [source.namespace, destination.namespace].includes(tenant),
-    );
-    const width = process.stdout.columns || 110;
-    // Once it is over, the rates of the whole traffic.
-    const table = this.#frozen
-      ? tableOf(first, { links, time: this.#frozen.time }, width)
-      : tableOf(before, { links, time: now.time }, width);
-    const below = footer(
-      flowsOf(this.shop.programs),
-      this.ticks,
-      this.#frozen?.ticks ?? this.#recent(),
-      this.agent.url,
-    );
-    return `${table.replace(/.*/, "\x1b[1m$&\x1b[0m")}\n\n${below}`;
+    const recent = this.#over?.recent ?? this.#recent();
+    const now = this.ticks.at(-1)!.links;
+    const shown = { links: linksOf(now), time: this.#over?.time ?? now.time };
+    const table = tableOf(recent[0]!.links, shown, process.stdout.columns || 110).replace(/.*/, "\x1b[1m$&\x1b[0m");
+    return `${table}\n\n${footer(flowsOf(this.shop.programs), this.ticks, recent, this.agent.url)}`;
   }
 
   /** The traffic is over: from now on the screen tells the rates that it had. */
-  freeze(): void {
-    this.#frozen = { ticks: this.#recent(), time: Date.now() };
+  over(): void {
+    this.#over = { time: Date.now(), recent: this.#recent() };
   }
 
   /** Waits until /metrics shows all that is counted and nothing moves any more; for 30 s at most. */
   async settled(): Promise<void> {
     for (let seconds = 0; seconds < 30; seconds++) {
       await Bun.sleep(1000);
-      const links = this.#links!.now.links.filter(({ source }) => source.namespace === tenant);
-      const counted = links.reduce((all, { sent }) => all + Number(sent), 0);
+      const counted = linksOf(this.ticks.at(-1)!.links).reduce((all, { sent }) => all + Number(sent), 0);
       const shown = this.#recent().map((tick) =>
         sum(tick, "kube_ebpf_link_sent_bytes_total", { source_namespace: tenant }),
       );
@@ -74,4 +61,9 @@ export class Watch {
   #recent(): Tick[] {
     return this.ticks.slice(-6);
   }
+}
+
+/** Those of the shop: the agent counts everything else on this machine, too. */
+function linksOf({ links }: Snapshot): Snapshot["links"] {
+  return links.filter(({ source }) => source.namespace === tenant);
 }
