@@ -88,7 +88,7 @@ export function serve(address: Address, { core, metrics, scrapers, now }: Parts)
       "listen",
       `${address.hostname}:${address.port}`,
       "Choose an address of this machine and a free port with --listen.",
-      { cause },
+      { cause: (cause as NodeJS.ErrnoException).code === "EADDRINUSE" ? "it is taken" : cause },
     );
   }
   return {
