@@ -147,6 +147,17 @@ test("checks by itself until it is closed", async () => {
   expect(calls).toEqual([]);
 });
 
+test("tells nothing more once it is closed, not even what it was reading", async () => {
+  writeFileSync(file, listOf("a"));
+  await open();
+  calls = [];
+  writeFileSync(file, listOf("a", "b"));
+  const check = identities!.check();
+  identities!.close();
+  await check;
+  expect(calls).toEqual([]);
+});
+
 describe("at the start, refuses", () => {
   const refusal = () => open().then(() => "not refused", String);
   const remedy = "Name a file that the agent may read, made by `kubectl get pods,services,nodes -A -o json`.";

@@ -328,6 +328,13 @@ describe("refused", () => {
     );
   });
 
+  test("an item that would have another document's kind", async () => {
+    const items = "items:\n- metadata: {name: a}\n";
+    expect(await refusal(`kind: NodeList\n${items}---\n${items}kind: NodeList\n`)).toContain(
+      "item 1 (a): kind must be a text",
+    );
+  });
+
   test("an item of more than 32 MiB", async () => {
     const huge = `{"kind": "Node", "metadata": {"name": "a", "annotations": {"x": "${"x".repeat(33 << 20)}"}}}`;
     expect(await refusal(list(node("b"), huge))).toMatch(

@@ -224,6 +224,10 @@ test("a node's address stays its own", () => {
   expect(told(rows.toReversed())).toContain("assign 0.2 node-a 5000");
 });
 
+test("a pod on the host's network owns no address, though its node is not known", () => {
+  expect(told([pod("proxy-1", "172.18.0.2", { hostNetwork: true })])).toEqual([]);
+});
+
 test("what is mine", () => {
   const rows = [
     pod("web-1", "10.0.0.7"),
@@ -259,8 +263,9 @@ describe("a Service", () => {
     const web = service("web", "10.96.0.1", { selector: ["app=web", "track=stable"] });
     const stable = pod("web-1", "10.0.0.7", { labels: ["app=web", "track=stable"] });
     const canary = pod("web-2", "10.0.0.8", { labels: ["app=web", "track=canary"] });
+    const api = pod("api-1", "10.0.0.10", { labels: ["app=api", "track=stable"] });
     const elsewhere = pod("web-3", "10.0.0.9", { labels: stable.labels, namespace: "other" });
-    expect(told([stable, canary, elsewhere, web]).filter((call) => call.startsWith("port"))).toEqual([
+    expect(told([canary, api, stable, elsewhere, web]).filter((call) => call.startsWith("port"))).toEqual([
       'port web-1:8080 web-1:8080 "web"',
       'port web(Service web):80 web(Deployment web):8080 "web"',
     ]);
@@ -277,6 +282,13 @@ describe("a Service", () => {
     rows[0] = { ...pod("a-1", "10.0.0.7"), labels: ["app=web"] };
     rows[1] = { ...pod("b-1", "10.0.0.8"), labels: ["app=web"] };
     expect(told(rows).at(-1)).toBe('port web(Service web):80 web(Service web):8080 "web"');
+  });
+
+  test("of two kinds of one name leads to itself", () => {
+    const other = pod("web-2", "10.0.0.8", { kind: "StatefulSet" });
+    expect(told([pod("web-1", "10.0.0.7"), other, service("web", "10.96.0.1")]).at(-1)).toBe(
+      'port web(Service web):80 web(Service web):8080 "web"',
+    );
   });
 
   test("of two target ports keeps its own", () => {
