@@ -11,13 +11,13 @@ const flows: Flow[] = [
 ];
 const redis = { input: 27, output: 4, commands: 1 };
 
-const link = `source_namespace="shop",source_workload="report",source_kind="CronJob",destination_namespace="shop",destination_workload="db",destination_kind="StatefulSet",port="6379"`;
+const link = `source_namespace="shop",source_workload="report",source_kind="CronJob",destination_namespace="shop",destination_workload="db",destination_kind="StatefulSet",destination_service="db",port="6379"`;
 const pair = `source_namespace="shop",source_name="${between.client.name}",destination_namespace="shop",destination_name="db-0"`;
 const right = [
-  ...["client", "server"].flatMap((reporter) => [
-    `kube_ebpf_link_sent_bytes_total{${link},reporter="${reporter}"} 27`,
-    `kube_ebpf_link_received_bytes_total{${link},reporter="${reporter}"} 4`,
-    `kube_ebpf_link_requests_total{${link},reporter="${reporter}"} 1`,
+  ...['reporter="client",counted="again"', 'reporter="server",counted="once"'].flatMap((reporter) => [
+    `kube_ebpf_link_sent_bytes_total{${link},${reporter}} 27`,
+    `kube_ebpf_link_received_bytes_total{${link},${reporter}} 4`,
+    `kube_ebpf_link_requests_total{${link},${reporter}} 1`,
   ]),
   `kube_ebpf_transmitted_bytes_total{namespace="shop",name="${between.client.name}"} 27`,
   `kube_ebpf_requests_sent_total{namespace="shop",name="${between.client.name}"} 1`,

@@ -36,15 +36,17 @@ function linkChecks(flows: Flow[], scrapes: Scrape[]): Check[] {
       destination_namespace: tenant,
       destination_workload: server.workload,
       destination_kind: server.kind,
+      destination_service: server.workload,
       port: `${port}`,
     };
-    return (["client", "server"] as const).map((reporter) =>
-      equal(`${link}, seen by the ${reporter}`, totals(ends.filter((end) => end.reporter === reporter)), {
-        sent: sum(last, "kube_ebpf_link_sent_bytes_total", { ...labels, reporter }),
-        received: sum(last, "kube_ebpf_link_received_bytes_total", { ...labels, reporter }),
-        requests: sum(last, "kube_ebpf_link_requests_total", { ...labels, reporter }),
-      }),
-    );
+    return (["client", "server"] as const).map((reporter) => {
+      const row = { ...labels, reporter, counted: reporter === "server" ? "once" : "again" };
+      return equal(`${link}, seen by the ${reporter}`, totals(ends.filter((end) => end.reporter === reporter)), {
+        sent: sum(last, "kube_ebpf_link_sent_bytes_total", row),
+        received: sum(last, "kube_ebpf_link_received_bytes_total", row),
+        requests: sum(last, "kube_ebpf_link_requests_total", row),
+      });
+    });
   });
   const rows = select(last, "kube_ebpf_link_sent_bytes_total", { source_namespace: tenant }).length;
   return [
