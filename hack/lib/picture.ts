@@ -8,7 +8,7 @@ const margin = 18;
 /** The SGR codes that we use, as CSS. */
 const styles: Record<string, string> = {
   1: "font-weight:bold",
-  2: "opacity:.65",
+  2: "fill:#8b949e",
   31: "fill:#ff7b72",
   32: "fill:#7ee787",
   33: "fill:#e3b341",

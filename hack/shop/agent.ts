@@ -5,6 +5,9 @@ import type { Snapshot } from "../../src/top.ts";
 import { parse, type Scrape } from "./exposition.ts";
 import { identities } from "./identities.ts";
 
+/** Its usual port. */
+export const port = 12020;
+
 /** The one agent that watches the shop: it sees all sockets of this kernel, and knows the shop's names from a file. */
 export class Agent {
   private constructor(
@@ -18,7 +21,7 @@ export class Agent {
     const names = `${folder}/identities.json`;
     const log = `${folder}/agent.log`;
     writeFileSync(names, identities());
-    const listen = `127.0.0.1:${freePort(12020)}`;
+    const listen = `127.0.0.1:${freePort()}`;
     const launcher = `${import.meta.dir}/../ringside`;
     const argv = [launcher, "run", "--listen", listen, "--identities", names, "--hold", "2s"];
     const child = Bun.spawn(["setpriv", "--pdeathsig", "TERM", ...argv], {
@@ -26,13 +29,11 @@ export class Agent {
       detached: true,
     });
     const agent = new Agent(child, `http://${listen}`, log);
-    for (
-      const end = performance.now() + 60_000;
-      performance.now() < end && child.exitCode === null;
-      await Bun.sleep(50)
-    ) {
+    const late = performance.now() + 60_000;
+    while (performance.now() < late && child.exitCode === null) {
       const ready = await fetch(`${agent.url}/readyz`).catch(() => undefined);
       if (ready?.ok) return agent;
+      await Bun.sleep(50);
     }
     await agent.stop();
     throw agent.#failure("start the agent");
@@ -78,14 +79,17 @@ export class Agent {
   }
 }
 
-/** `wanted`, or another one where that is taken. */
-function freePort(wanted: number): number {
-  for (const port of [wanted, 0]) {
-    try {
-      const listener = Bun.listen({ hostname: "127.0.0.1", port, socket: { data() {} } });
-      listener.stop(true);
-      return listener.port;
-    } catch {} // taken: the kernel chooses
+/** The usual one, or another where that is taken. */
+function freePort(): number {
+  try {
+    return listenOnce(port);
+  } catch {
+    return listenOnce(0); // whichever the kernel gives
   }
-  throw new RingsideError("listen", "127.0.0.1", "No port is free.");
+}
+
+function listenOnce(port: number): number {
+  const listener = Bun.listen({ hostname: "127.0.0.1", port, socket: { data() {} } });
+  listener.stop(true);
+  return listener.port;
 }

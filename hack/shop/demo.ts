@@ -3,7 +3,7 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { pictureOf } from "../lib/picture.ts";
-import { Agent } from "./agent.ts";
+import { Agent, port } from "./agent.ts";
 import { checks } from "./checks.ts";
 import { allPods, nodes } from "./cluster.ts";
 import { flowsOf } from "./flows.ts";
@@ -24,7 +24,8 @@ async function demo(): Promise<number> {
   measureHooks();
   say("agent: one, with the shop's names from a file");
   agent = await Agent.start(folder);
-  say(`agent: ready, ${agent.url}/metrics`);
+  const { url } = agent;
+  say(`agent: ready, ${url}/metrics${url.endsWith(`:${port}`) ? "" : `, for port ${port} is taken`}`);
   const watch = new Watch(agent, shop, show);
   return Promise.race([watch.run(), traffic(watch)]);
 }

@@ -38,7 +38,10 @@ function perMinute(recent: Scrape[], seconds: number): string {
   const rates = received
     .map(({ labels, value }) => ({ who: `${labels.name}:${labels.port}`, rate: (value * 60) / seconds }))
     .sort((a, b) => a.who.localeCompare(b.who));
-  return rates.map(({ who, rate }) => `${who} ${formatBytes(rate)}/min`).join(`\n${" ".repeat(10)}`);
+  const width = Math.max(...rates.map(({ who }) => who.length));
+  return rates
+    .map(({ who, rate }) => `${who.padEnd(width)}  ${formatBytes(rate)} a minute`)
+    .join(`\n${" ".repeat(10)}`);
 }
 
 /** Only where the kernel could be asked to measure it. */
