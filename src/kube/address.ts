@@ -15,7 +15,6 @@ export function canonical(text: string): string | undefined {
 
 /** The 16 bytes of a canonical address in network order, IPv4 as v4-mapped IPv6. */
 export function toBytes(address: string): Uint8Array {
-  const parsed = ipaddr.parse(address);
-  const v6 = parsed.kind() === "ipv4" ? (parsed as ipaddr.IPv4).toIPv4MappedAddress() : parsed;
-  return Uint8Array.from(v6.toByteArray());
+  if (address.includes(":")) return Uint8Array.from(ipaddr.IPv6.parse(address).toByteArray());
+  return Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ...address.split(".").map(Number));
 }

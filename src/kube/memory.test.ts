@@ -7,7 +7,7 @@ const MEGABYTES = Number(process.env.RINGSIDE_TEST_MB ?? 120);
 /** Bun itself has 40 MB, an item of 10 MB its text and its chunks, and the collector its delay. */
 const RSS_LIMIT_MB = 200;
 /** What a sweep of a second can wait. */
-const BLOCKED_LIMIT_MS = 500;
+const BLOCKED_LIMIT_MS = 1000;
 
 /** Pods with what the API server adds to them, and an annotation of 10 MB in each 1,000th. */
 async function generate(file: string): Promise<number> {

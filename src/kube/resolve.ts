@@ -27,7 +27,8 @@ interface Target {
   port: number;
   /** The container's port while no backend is known. */
   fallback: number;
-  backends: Map<string, { as: Owner; owner: number; port: number }>;
+  /** By owner and port in one number. */
+  backends: Map<number, { as: Owner; owner: number; port: number }>;
 }
 
 /** A node's address stays its own, whatever Service's load balancer or old pod names it, too. */
@@ -233,7 +234,7 @@ export class Resolver {
     if (this.ends.size > ENDS_KEPT) for (const [oldest] of this.ends) return void this.ends.delete(oldest);
   }
 
-  /** Tells the core the ports of whoever's have changed. */
+  /** Tells the core the ports of whoever's have changed, looking again at all Services of the namespaces concerned. */
   private tellPorts(): void {
     if (this.dirty.size === 0) return;
     const isDirty = (namespace: string) => this.dirty.has("") || this.dirty.has(namespace);
@@ -349,10 +350,11 @@ export class Resolver {
       return row.ports.map(({ name, port, target }) => {
         const backends: Target["backends"] = new Map();
         const add = (addresses: string[], number: number | undefined) => {
-          for (const address of number === undefined ? [] : addresses) {
+          if (number === undefined) return;
+          for (const address of addresses) {
             const claim = this.holdings.get(address)?.claim;
             if (claim === undefined || claim.as.type === "service") continue;
-            backends.set(`${claim.owner} ${number}`, { as: claim.as, owner: claim.owner, port: number! });
+            backends.set(claim.owner * 65536 + number, { as: claim.as, owner: claim.owner, port: number });
           }
         };
         for (const slice of own ?? []) add(slice.addresses, slice.ports.find((p) => p.name === name)?.port);
