@@ -160,7 +160,8 @@ test("tells nothing more once it is closed, not even what it was reading", async
 
 describe("at the start, refuses", () => {
   const refusal = () => open().then(() => "not refused", String);
-  const remedy = "Name a file that the agent may read, made by `kubectl get pods,services,nodes -A -o json`.";
+  const remedy =
+    "Name a file that the agent may read, made by `kubectl get pods,services,nodes,endpointslices -A -o json`.";
   test("a missing file", async () => {
     expect(await refusal()).toBe(
       `RingsideError: cannot read the identities: ${file}: ENOENT: no such file or directory, stat '${file}'. ${remedy}`,

@@ -133,6 +133,7 @@ async function* chunksOf(file: string): AsyncGenerator<Uint8Array> {
 }
 
 function unreadable(object: string, cause?: unknown): RingsideError {
-  const remedy = "Name a file that the agent may read, made by `kubectl get pods,services,nodes -A -o json`.";
+  const remedy =
+    "Name a file that the agent may read, made by `kubectl get pods,services,nodes,endpointslices -A -o json`.";
   return new RingsideError("read the identities", object, remedy, cause === undefined ? {} : { cause });
 }

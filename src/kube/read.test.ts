@@ -20,9 +20,9 @@ async function read(text: string | Uint8Array, chunk = 64 << 10): Promise<Row[]>
 
 const names = (rows: Row[]) => rows.map((row) => `${row.type} ${row.key}`);
 const refusal = (text: string | Uint8Array) => read(text).then(() => "not refused", String);
-const EXPECTED = "It must be what `kubectl get pods,services,nodes,endpointslices -A -o json` prints.";
+const EXPECTED = "It must be what `kubectl get pods,services,nodes,endpointslices -A -o json` (or yaml) prints.";
 
-/** As `kubectl get pods,svc,nodes -A -o json` prints it. */
+/** As `kubectl get pods,svc,nodes -A -o json` (or yaml) prints it. */
 const JSON_LIST = `{
     "apiVersion": "v1",
     "items": [

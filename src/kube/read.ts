@@ -14,7 +14,7 @@ const DEPTH_LIMIT = 200;
 
 const STEP = "read the identities";
 const JSON_REMEDY = "Print it with `kubectl get ... -o json`, which may have any size.";
-const EXPECTED = "It must be what `kubectl get pods,services,nodes,endpointslices -A -o json` prints";
+const EXPECTED = "It must be what `kubectl get pods,services,nodes,endpointslices -A -o json` (or yaml) prints";
 
 /**
  * Reads Kubernetes lists (PodList, ..., or a List of anything), JSON or YAML, also several in a row. Each item becomes
