@@ -48,16 +48,14 @@ export class Connection {
   /** Its Unsettled until it has settled; after its end, the connection that ended before it. */
   other: usize;
   sweep: u32;
-  flags: u32;
+  ended: u16;
+  /** Exchanges less those in the buckets: not 0 where a record was made between the two. Look at the next one too. */
+  behind: u16;
   /* u32 buckets[18] */
 }
 
 const CONNECTION_BUCKETS = offsetof<Connection>();
 const CONNECTION_SIZE = CONNECTION_BUCKETS + BUCKETS * 4;
-
-const ENDED: u32 = 1;
-/** Its buckets had not come as far as its exchanges: the kernel was between the two. Look again. */
-const BEHIND: u32 = 2;
 
 /** What settles a connection: one cache line, freed as soon as it has. */
 @unmanaged
@@ -91,11 +89,22 @@ export function setLoopback(posted: bool): void {
   postsLoopback = posted;
 }
 
-/** Takes one record. */
-export function observe(record: usize): void {
+/** The row of the connection that a record is about, or 0. */
+export function rowOf(record: usize): usize {
+  return connections.find(record + RECORD_ID, 8);
+}
+
+/** Brings into the cache what `observe` will need of a row. Returns something of it, so that the loads stay. */
+export function fetch(row: usize): u32 {
+  const connection = changetype<Connection>(row);
+  return load<u32>(row, 64) + load<u32>(connection.link, offsetof<Link>("sent"));
+}
+
+/** Takes one record; `row` is what rowOf said before the records just before it were taken. */
+export function observe(record: usize, row: usize): void {
   counters.records++;
   const kind = load<u8>(record, RECORD_KIND);
-  let at = connections.find(record + RECORD_ID, 8);
+  let at = row ? row : rowOf(record);
   if (kind == KIND_ALIVE) {
     if (at) changetype<Connection>(at).sweep = load<u32>(record, RECORD_SWEEP);
     return;
@@ -132,7 +141,8 @@ export function observe(record: usize): void {
     if (role != ROLE_UNKNOWN) changetype<Unsettled>(connection.other).role = role;
   }
 
-  if ((exchanges | duration) != 0 || (connection.flags & BEHIND) != 0 || kind != KIND_SNAPSHOT) {
+  connection.behind += <u16>exchanges;
+  if (connection.behind != 0 || duration != 0 || kind != KIND_SNAPSHOT) {
     observeBuckets(connection, record);
     if (kind == KIND_FINAL || kind == KIND_FAILED) end(connection);
   }
@@ -141,24 +151,25 @@ export function observe(record: usize): void {
 function observeBuckets(connection: Connection, record: usize): void {
   const own = changetype<usize>(connection) + CONNECTION_BUCKETS;
   const seen = record + RECORD_BUCKETS;
-  const linked = connection.link;
-  let sum: u32 = 0;
-  let grown: bool = false;
-  for (let i: usize = 0; i < BUCKETS; i++) {
-    const more = load<u32>(seen + i * 4) - load<u32>(own + i * 4);
-    if (<i32>more > 0) {
-      store<u32>(own + i * 4, load<u32>(own + i * 4) + more);
-      if (linked) {
-        const bucket = linked + LINK_BUCKETS + i * 8;
-        store<u64>(bucket, load<u64>(bucket) + more);
-      }
-      grown = true;
-    }
-    sum += load<u32>(own + i * 4);
+  // Two at a time: of most connections one bucket grew.
+  for (let i: usize = 0; i < BUCKETS; i += 2) {
+    if (load<u64>(seen + i * 4) == load<u64>(own + i * 4)) continue;
+    raiseBucket(connection, i, load<u32>(seen + i * 4));
+    raiseBucket(connection, i + 1, load<u32>(seen + i * 4, 4));
   }
-  if (sum == <u32>connection.exchanges) connection.flags &= ~BEHIND;
-  else connection.flags |= BEHIND;
-  if (grown && linked && !changetype<Link>(linked).changed) markChanged(changetype<Link>(linked));
+}
+
+function raiseBucket(connection: Connection, bucket: usize, seen: u32): void {
+  const own = changetype<usize>(connection) + CONNECTION_BUCKETS + bucket * 4;
+  const more = seen - load<u32>(own);
+  if (<i32>more <= 0) return;
+  store<u32>(own, seen);
+  connection.behind -= <u16>more;
+  if (!connection.link) return;
+  const link = changetype<Link>(connection.link);
+  const total = connection.link + LINK_BUCKETS + bucket * 8;
+  store<u64>(total, load<u64>(total) + more);
+  if (!link.changed) markChanged(link);
 }
 
 /** First sight of a connection: its row, or 0 where there is nothing to know it by. */
@@ -245,13 +256,13 @@ export function post(unsettled: Unsettled, link: Link): void {
   free(changetype<usize>(unsettled), offsetof<Unsettled>());
   connection.link = at;
   connection.other = 0;
-  if (connection.flags & ENDED) leave(connection);
+  if (connection.ended) leave(connection);
 }
 
 /** Its last word was heard, or will not come. One that has not settled yet stays until it has. */
 function end(connection: Connection): void {
-  if (connection.flags & ENDED) return;
-  connection.flags |= ENDED;
+  if (connection.ended) return;
+  connection.ended = 1;
   counters.connections--;
   if (connection.link) leave(connection);
 }
@@ -285,7 +296,7 @@ export function endUnheard(sweep: u32, refresh: u32): void {
     const at = connections.at(slotToCheck);
     if (!at) continue;
     const connection = changetype<Connection>(at);
-    if (connection.flags & ENDED || <i32>(sweep - connection.sweep) <= <i32>(2 * refresh)) continue;
+    if (connection.ended || <i32>(sweep - connection.sweep) <= <i32>(2 * refresh)) continue;
     counters.finalsMissed++;
     end(connection);
   }
