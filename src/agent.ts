@@ -47,6 +47,9 @@ export async function agent(options: RunOptions): Promise<void> {
   const metrics = new SelfMetrics(core, identities);
   const server = serve(options.listen, { core, metrics, scrapers, now: bootNs });
   const probe = await Probe.attach(options);
+  await probe.seed().catch((error: Error) => {
+    log.warn(`Connections older than the agent count from their next move on: ${error.message}`);
+  });
   metrics.probe = probe;
   log.info({ backend: probe.backend, listen: server.url }, "attached");
 

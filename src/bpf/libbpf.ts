@@ -9,7 +9,9 @@ const { i32, i64_fast, u32, u64, u64_fast, pointer, cstring, function: callback,
 
 const lib = dlopen("libbpf.so.1", {
   libbpf_set_print: { args: [callback], returns: pointer },
-  libbpf_find_vmlinux_btf_id: { args: [pointer, i32], returns: i32 },
+  btf__load_vmlinux_btf: { args: [], returns: pointer },
+  btf__find_by_name_kind: { args: [pointer, pointer, u32], returns: i32 },
+  btf__free: { args: [pointer], returns: nothing },
   bpf_object__open_mem: { args: [pointer, u64, pointer], returns: pointer },
   bpf_object__load: { args: [pointer], returns: i32 },
   bpf_object__close: { args: [pointer], returns: nothing },
@@ -43,6 +45,7 @@ const libc = dlopen("libc.so.6", {
   munmap: { args: [pointer, u64], returns: i32 },
   sysconf: { args: [i32], returns: i64_fast },
   clock_gettime: { args: [i32, pointer], returns: i32 },
+  malloc_trim: { args: [u64], returns: i32 },
 }).symbols;
 
 export const EAGAIN = 11;
@@ -52,8 +55,9 @@ const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 1;
 
-/** linux/bpf.h, enum bpf_attach_type: how `btfId` looks a hook up. */
-export const attachType = { tracepoint: 23, fentry: 24 } as const;
+/** linux/btf.h */
+const BTF_KIND_TYPEDEF = 8;
+const BTF_KIND_FUNC = 12;
 
 const errno = (): number => read.i32(libc.__errno_location() as Pointer, 0);
 const errorText = (code: number): string => String(libc.strerror(code));
@@ -101,11 +105,24 @@ function checkPointer(call: string, result: Pointer | bigint | null): Pointer {
   return result;
 }
 
-/** Has the running kernel's BTF a function (fentry) or tracepoint of that name? */
-export function kernelHas(name: string, type: number): boolean {
-  const found = lib.libbpf_find_vmlinux_btf_id(ptr(c(name)), type) > 0;
-  words = [];
-  return found;
+/** What the running kernel's BTF says it has. */
+export class KernelTypes {
+  private readonly btf = checkPointer("btf__load_vmlinux_btf", lib.btf__load_vmlinux_btf());
+
+  has(type: "function" | "tracepoint", name: string): boolean {
+    // A tracepoint leaves the type of its probe behind.
+    const [symbol, kind] = type === "function" ? [name, BTF_KIND_FUNC] : [`btf_trace_${name}`, BTF_KIND_TYPEDEF];
+    return lib.btf__find_by_name_kind(this.btf, ptr(c(symbol)), kind) > 0;
+  }
+
+  [Symbol.dispose](): void {
+    lib.btf__free(this.btf);
+  }
+}
+
+/** Gives back what loading took: libbpf reads some 10 MB of kernel types to resolve ours. */
+export function trimMemory(): void {
+  libc.malloc_trim(0);
 }
 
 /** An opened BPF object: configure it, load it once, attach its programs. */

@@ -4,7 +4,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { RingsideError, Unsupported } from "../errors.ts";
 import * as abi from "./abi.ts";
-import { attachType, type BpfIterator, BpfObject, kernelHas, mapShared, pageSize, unmap } from "./libbpf.ts";
+import { type BpfIterator, BpfObject, KernelTypes, mapShared, pageSize, trimMemory, unmap } from "./libbpf.ts";
 import { objects } from "./objects.ts";
 import { Ring, type Sink } from "./ring.ts";
 
@@ -16,19 +16,18 @@ interface Hook {
   program: string;
   /** The kernel function or tracepoint that it hangs on. */
   target: string;
-  type: number;
+  type: "function" | "tracepoint";
   /** What takes its place where the kernel lacks the target: another program, or nothing at all. */
   else?: Hook | null;
 }
 
-const { tracepoint, fentry } = attachType;
-const receive: Hook = { program: "ringside_receive", target: "tcp_rcv_space_adjust", type: tracepoint };
-const send: Hook = { program: "ringside_send", target: "tcp_sendmsg_locked", type: fentry };
+const receive: Hook = { program: "ringside_receive", target: "tcp_rcv_space_adjust", type: "tracepoint" };
+const send: Hook = { program: "ringside_send", target: "tcp_sendmsg_locked", type: "function" };
 /** Gone from 6.5 on, where sendmsg does its work. */
-const sendpage: Hook = { program: "ringside_sendpage", target: "tcp_sendpage_locked", type: fentry, else: null };
+const sendpage: Hook = { program: "ringside_sendpage", target: "tcp_sendpage_locked", type: "function", else: null };
 const common: Hook[] = [
-  { program: "ringside_state", target: "inet_sock_set_state", type: tracepoint },
-  { program: "ringside_destroy", target: "tcp_destroy_sock", type: tracepoint },
+  { program: "ringside_state", target: "inet_sock_set_state", type: "tracepoint" },
+  { program: "ringside_destroy", target: "tcp_destroy_sock", type: "tracepoint" },
 ];
 
 const hooks: Record<Backend, Hook[]> = {
@@ -37,13 +36,13 @@ const hooks: Record<Backend, Hook[]> = {
     ...common,
     {
       ...send,
-      type: tracepoint,
-      else: { program: "ringside_queue", target: "net_dev_queue", type: tracepoint },
+      type: "tracepoint",
+      else: { program: "ringside_queue", target: "net_dev_queue", type: "tracepoint" },
     },
     receive,
   ],
   // A kprobe needs no BTF of its target, but a function that has none here is not in this kernel.
-  kprobe: [...common, send, sendpage, { ...receive, target: "tcp_cleanup_rbuf", type: fentry }],
+  kprobe: [...common, send, sendpage, { ...receive, target: "tcp_cleanup_rbuf", type: "function" }],
 };
 
 /** A clean connection is written again every so many sweeps, so that the core knows it to be alive. */
@@ -92,12 +91,12 @@ function refuseEarly(): void {
 }
 
 /** The hooks to attach on this kernel, and the programs to leave out. */
-function plan(backend: Backend): { attach: Hook[]; omit: string[] } {
+function plan(backend: Backend, kernel: KernelTypes): { attach: Hook[]; omit: string[] } {
   const attach: Hook[] = [];
   const omit: string[] = [];
   for (const first of hooks[backend]) {
     let hook: Hook | null | undefined = first;
-    while (hook && !kernelHas(hook.target, hook.type)) {
+    while (hook && !kernel.has(hook.type, hook.target)) {
       if (hook.else === undefined) {
         throw new Unsupported(
           `use the ${backend} backend`,
@@ -135,19 +134,17 @@ export class Probe {
   }
 
   /**
-   * Loads and attaches the first backend that this kernel takes, or the one that is asked for, then
-   * seeds it with the connections that are older.
+   * Loads and attaches the first backend that this kernel takes, or the one that is asked for. To be seeded next.
    * @throws Unsupported with each backend's reason
    */
   static async attach(options: ProbeOptions): Promise<Probe> {
     refuseEarly();
     const wanted = options.backend === "auto" ? backends : [options.backend];
     const reasons: string[] = [];
+    using kernel = new KernelTypes();
     for (const backend of wanted) {
       try {
-        const probe = await Probe.tryBackend(backend, options);
-        await probe.seed(options);
-        return probe;
+        return await Probe.tryBackend(backend, kernel, options);
       } catch (cause) {
         if (cause instanceof RingsideError && options.backend !== "auto") throw cause;
         reasons.push(`${backend}: ${(cause as Error).message}`);
@@ -162,8 +159,8 @@ export class Probe {
     );
   }
 
-  private static async tryBackend(backend: Backend, options: ProbeOptions): Promise<Probe> {
-    const { attach, omit } = plan(backend);
+  private static async tryBackend(backend: Backend, kernel: KernelTypes, options: ProbeOptions): Promise<Probe> {
+    const { attach, omit } = plan(backend, kernel);
     const object = new BpfObject(await Bun.file(objects[backend]).bytes());
     try {
       const config = object.initialValue(".rodata.config");
@@ -183,19 +180,22 @@ export class Probe {
     }
   }
 
-  /** Walks the kernel's established sockets once. Without it older connections count from their next move on. */
-  private async seed(options: ProbeOptions): Promise<void> {
+  /**
+   * Finds the connections that are older, by one walk of the kernel's established sockets.
+   * @throws LibbpfError under lockdown=confidentiality, say: older connections then count from their next move on
+   */
+  async seed(): Promise<void> {
     const seeder = new BpfObject(await Bun.file(objects.seed).bytes());
     try {
       const ours = new Set(this.object.mapNames());
       for (const map of seeder.mapNames()) {
         if (ours.has(map)) seeder.reuseMap(map, this.object.mapFd(map));
       }
-      seeder.setMaxEntries("seeds", options.maxConnections);
       seeder.load();
       seeder.attachIterator("ringside_seed", "hash_buckets").run(() => {});
     } finally {
       seeder.close();
+      trimMemory();
     }
   }
 

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { attachType, kernelHas } from "../../src/bpf/libbpf.ts";
+import { KernelTypes } from "../../src/bpf/libbpf.ts";
 import { runToEnd } from "./agent.ts";
 
 let folder: string;
@@ -44,7 +44,7 @@ test("a kernel without BTF", async () => {
 });
 
 /** All kernels of today have fentry or kprobes, or both; where both are there is nothing to refuse. */
-const kprobes = kernelHas("register_kprobe", attachType.fentry);
+const kprobes = new KernelTypes().has("function", "register_kprobe");
 test.skipIf(kprobes)("a backend that this kernel lacks", async () => {
   const said = await refusal(["run", ...listen, "--backend", "kprobe"]);
   expect(said).toStartWith("ringside: cannot attach the BPF programs: kprobe: bpf_program__attach");
