@@ -78,6 +78,14 @@ test("has a HELP and a TYPE for each family, once, and ends with a newline", () 
   expect(text.endsWith("\n")).toBe(true);
 });
 
+test.skipIf(!Bun.which("promtool"))("is clean to promtool check metrics", () => {
+  shown({ ...web, sent: 1 }, { ...api, sent: 1, exchanges: 1, buckets: { 1: 1 } });
+  const { exitCode, stderr, stdout } = Bun.spawnSync(["promtool", "check", "metrics"], {
+    stdin: core.render(4n * second, seen).slice(),
+  });
+  expect([exitCode, stderr.toString(), stdout.toString()]).toEqual([0, "", ""]);
+});
+
 test("counts once what only one end reports", () => {
   core.assign(address("10.96.0.1"), core.owner(service), 0n);
   const lines = shown(
