@@ -337,6 +337,63 @@ static void ask_by_sendfile(struct end *end, const struct scenario *s)
 	get(end, s->answer);
 }
 
+static void ask_by_zerocopy(struct end *end, const struct scenario *s)
+{
+	int one = 1;
+
+	if (setsockopt(end->fd, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one)) != 0)
+		die("set SO_ZEROCOPY");
+	for (size_t left = s->request; left > 0;) {
+		uint64_t began = now();
+		ssize_t n = send(end->fd, payload, left < PIECE ? left : PIECE, MSG_ZEROCOPY);
+
+		if (n <= 0)
+			die("send zero-copy");
+		note_sent(end, began, n);
+		left -= n;
+	}
+	get(end, s->answer);
+}
+
+static void answer_by_splice(struct end *end, const struct scenario *s)
+{
+	char buffer[4096];
+	int pipes[2];
+
+	if (pipe2(pipes, O_CLOEXEC) != 0)
+		die("make a pipe");
+	for (size_t left = s->request; left > 0;) {
+		ssize_t n = splice(end->fd, NULL, pipes[1], NULL,
+				   left < sizeof(buffer) ? left : sizeof(buffer), 0);
+
+		if (n <= 0)
+			die("splice");
+		note_received(end, n);
+		left -= n;
+		if (read(pipes[0], buffer, n) != n)
+			die("read the pipe");
+	}
+	close(pipes[0]);
+	close(pipes[1]);
+	put(end, s->answer);
+}
+
+/* What is discarded unseen has been received all the same. */
+static void answer_discarding(struct end *end, const struct scenario *s)
+{
+	for (int i = 0; i < s->rounds; i++) {
+		for (size_t left = s->request; left > 0;) {
+			ssize_t n = recv(end->fd, NULL, left, MSG_TRUNC);
+
+			if (n <= 0)
+				die("discard");
+			note_received(end, n);
+			left -= n;
+		}
+		put(end, s->answer);
+	}
+}
+
 static void answer_after_nothing(struct end *end, const struct scenario *s)
 {
 	for (int i = 0; i < s->rounds; i++) {
@@ -426,6 +483,22 @@ static struct scenario scenarios[] = {
 	 .answer = 20,
 	 .client = ask_by_sendfile,
 	 .server = answer},
+	{.name = "zerocopy",
+	 .request = MIB + 99,
+	 .answer = 20,
+	 .client = ask_by_zerocopy,
+	 .server = answer},
+	{.name = "splice",
+	 .request = MIB + 33,
+	 .answer = 20,
+	 .client = ask,
+	 .server = answer_by_splice},
+	{.name = "discard",
+	 .rounds = 5,
+	 .request = 2000,
+	 .answer = 20,
+	 .client = ask,
+	 .server = answer_discarding},
 	{.name = "slow",
 	 .rounds = 100,
 	 .request = 50,

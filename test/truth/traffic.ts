@@ -2,7 +2,7 @@
 import { mkdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { $ } from "bun";
-import { type Ends, parseTruth, type TruthLine } from "./truth.ts";
+import { type Ends, type Pod, parseTruth, type TruthLine } from "./truth.ts";
 
 const here = import.meta.dir;
 const build = join(here, "../../build/test");
@@ -14,13 +14,11 @@ export interface TrafficOptions {
   net?: number;
   /** Factor on what is many or large. */
   scale?: number;
-  /** One scenario alone. */
-  only?: string;
 }
 
 /** The two pods whose addresses the traffic has. */
 export function trafficEnds({ name = "truth", net = 77 }: TrafficOptions = {}): Ends {
-  const pod = (role: string, host: number) => ({
+  const pod = (role: string, host: number): Pod => ({
     namespace: name,
     name: role,
     addresses: [`10.${net}.0.${host}`, `fd00:${net}::${host}`],
@@ -40,16 +38,6 @@ export async function buildTraffic(): Promise<string> {
   return program;
 }
 
-/** The program's arguments, in namespaces as `namespaces up` makes them. */
-export function trafficArguments({ name = "truth", net = 77, scale = 1, only }: TrafficOptions = {}): string[] {
-  const { server } = trafficEnds({ name, net });
-  return [
-    ...["--client-ns", `${name}-client`, "--server-ns", `${name}-server`],
-    ...["--ipv4", server.addresses[0]!, "--ipv6", server.addresses[1]!],
-    ...["--scale", String(scale), ...(only === undefined ? [] : ["--only", only])],
-  ];
-}
-
 /**
  * Makes the namespaces, runs all scenarios (some 6 s), and removes them.
  *
@@ -57,12 +45,14 @@ export function trafficArguments({ name = "truth", net = 77, scale = 1, only }: 
  * @throws ShellError where a scenario fails; root is needed
  */
 export async function runTraffic(options: TrafficOptions = {}): Promise<TruthLine[]> {
-  const { name = "truth", net = 77 } = options;
+  const { name = "truth", net = 77, scale = 1 } = options;
+  const [ipv4, ipv6] = trafficEnds(options).server.addresses;
   const program = await buildTraffic();
   const namespaces = join(here, "namespaces");
   await $`${namespaces} up ${name} ${net}`.quiet();
   try {
-    return parseTruth(await $`${program} ${trafficArguments(options)}`.quiet().text());
+    const pods = ["--client-ns", `${name}-client`, "--server-ns", `${name}-server`, "--ipv4", ipv4, "--ipv6", ipv6];
+    return parseTruth(await $`${program} ${pods} --scale ${scale}`.quiet().text());
   } finally {
     await $`${namespaces} down ${name}`.quiet();
   }

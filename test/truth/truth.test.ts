@@ -7,7 +7,6 @@ import {
   parseMetrics,
   parseTruth,
   podList,
-  type Role,
 } from "./truth.ts";
 
 const client = { namespace: "shop", name: "web", addresses: ["10.0.0.1", "fd00::1"] };
@@ -23,7 +22,7 @@ const truth = parseTruth(`\
 `);
 
 const endpoint = (name: string) => ({ type: "pod", namespace: "shop", name, workload: name, kind: "Pod" });
-const link = (reporter: Role, change: Partial<Link> = {}): Link => ({
+const link = (reporter: Link["reporter"], change: Partial<Link> = {}): Link => ({
   reporter,
   source: endpoint("web"),
   destination: endpoint("api"),

@@ -14,11 +14,12 @@ export interface TruthLine {
   duration_ns: number;
 }
 
-export type Role = "client" | "server";
+type Role = "client" | "server";
 
 export interface Pod {
   namespace: string;
   name: string;
+  /** IPv4, IPv6, or both. */
   addresses: string[];
 }
 

@@ -15,7 +15,7 @@ export interface Observed {
 }
 
 /** The emulated processor is slow: what is many or large is a quarter of it. */
-export const scale = 0.25;
+const scale = 0.25;
 
 async function observe(backend: string): Promise<Observed> {
   const ends = trafficEnds();

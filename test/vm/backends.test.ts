@@ -9,6 +9,7 @@ import { buildTraffic, trafficEnds } from "../truth/traffic.ts";
 import { compareDurations, compareLinks, compareMetrics } from "../truth/truth.ts";
 import { buildWitness, witnessExcess } from "../witness/witness.ts";
 import type { Observed } from "./inside.ts";
+import { missing } from "./needs.ts";
 
 const top = join(import.meta.dir, "../..");
 const ends = trafficEnds();
@@ -39,9 +40,6 @@ async function checkout(): Promise<string[]> {
     process.execPath,
   ];
 }
-
-const missing = Bun.which("qemu-system-x86_64") === null ? "qemu-system-x86_64 is not installed" : undefined;
-if (missing) console.warn(`skipped: vm: ${missing}; hack/setup test installs it`);
 
 describe.skipIf(missing !== undefined).each(Object.entries(machines))("kernel %s", (kernel, backends) => {
   const observed = new Map<string, Observed>();
