@@ -109,9 +109,9 @@ function checkPointer(call: string, result: Pointer | bigint | null): Pointer {
 export class KernelTypes {
   private readonly btf = checkPointer("btf__load_vmlinux_btf", lib.btf__load_vmlinux_btf());
 
-  has(type: "function" | "tracepoint", name: string): boolean {
-    // A tracepoint leaves the type of its probe behind.
-    const [symbol, kind] = type === "function" ? [name, BTF_KIND_FUNC] : [`btf_trace_${name}`, BTF_KIND_TYPEDEF];
+  has(type: "fentry" | "tracepoint" | "kprobe", name: string): boolean {
+    // A tracepoint leaves the type of its probe behind; the others hang on functions.
+    const [symbol, kind] = type === "tracepoint" ? [`btf_trace_${name}`, BTF_KIND_TYPEDEF] : [name, BTF_KIND_FUNC];
     return lib.btf__find_by_name_kind(this.btf, ptr(c(symbol)), kind) > 0;
   }
 

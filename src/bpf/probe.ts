@@ -16,33 +16,33 @@ interface Hook {
   program: string;
   /** The kernel function or tracepoint that it hangs on. */
   target: string;
-  type: "function" | "tracepoint";
+  type: "fentry" | "tracepoint" | "kprobe";
   /** What takes its place where the kernel lacks the target: another program, or nothing at all. */
   else?: Hook | null;
 }
 
-const receive: Hook = { program: "ringside_receive", target: "tcp_rcv_space_adjust", type: "tracepoint" };
-const send: Hook = { program: "ringside_send", target: "tcp_sendmsg_locked", type: "function" };
-/** Gone from 6.5 on, where sendmsg does its work. */
-const sendpage: Hook = { program: "ringside_sendpage", target: "tcp_sendpage_locked", type: "function", else: null };
 const common: Hook[] = [
   { program: "ringside_state", target: "inet_sock_set_state", type: "tracepoint" },
   { program: "ringside_destroy", target: "tcp_destroy_sock", type: "tracepoint" },
 ];
+const receive: Hook = { program: "ringside_receive", target: "tcp_rcv_space_adjust", type: "tracepoint" };
+/** Both halves of a send; the second is gone from 6.5 on, where the first does its work. */
+const sends = (type: "fentry" | "kprobe"): Hook[] => [
+  { program: "ringside_send", target: "tcp_sendmsg_locked", type },
+  { program: "ringside_sendpage", target: "tcp_sendpage_locked", type, else: null },
+];
+/** The tracepoint is there from 6.16 on. */
+const sendTracepoint: Hook = {
+  program: "ringside_send",
+  target: "tcp_sendmsg_locked",
+  type: "tracepoint",
+  else: { program: "ringside_queue", target: "net_dev_queue", type: "tracepoint" },
+};
 
 const hooks: Record<Backend, Hook[]> = {
-  fentry: [...common, send, sendpage, receive],
-  tracepoint: [
-    ...common,
-    {
-      ...send,
-      type: "tracepoint",
-      else: { program: "ringside_queue", target: "net_dev_queue", type: "tracepoint" },
-    },
-    receive,
-  ],
-  // A kprobe needs no BTF of its target, but a function that has none here is not in this kernel.
-  kprobe: [...common, send, sendpage, { ...receive, target: "tcp_cleanup_rbuf", type: "function" }],
+  fentry: [...common, ...sends("fentry"), receive],
+  tracepoint: [...common, sendTracepoint, receive],
+  kprobe: [...common, ...sends("kprobe"), { ...receive, target: "tcp_cleanup_rbuf", type: "kprobe" }],
 };
 
 /** A clean connection is written again every so many sweeps, so that the core knows it to be alive. */
@@ -56,9 +56,7 @@ export interface ProbeOptions {
   ringSize: number;
 }
 
-export interface HookStats {
-  program: string;
-  target: string;
+export interface HookStats extends Pick<Hook, "target" | "type"> {
   runs: number;
   runSeconds: number;
   /** Runs that the kernel skipped, for the same program was already running on that CPU. */
@@ -219,9 +217,9 @@ export class Probe {
   }
 
   hookStats(): HookStats[] {
-    return this.attached.map(({ program, target }) => {
+    return this.attached.map(({ program, target, type }) => {
       const { runs, runNs, missed } = this.object.programStats(program);
-      return { program, target, runs: Number(runs), runSeconds: Number(runNs) / 1e9, missed: Number(missed) };
+      return { target, type, runs: Number(runs), runSeconds: Number(runNs) / 1e9, missed: Number(missed) };
     });
   }
 

@@ -44,7 +44,7 @@ test("a kernel without BTF", async () => {
 });
 
 /** All kernels of today have fentry or kprobes, or both; where both are there is nothing to refuse. */
-const kprobes = new KernelTypes().has("function", "register_kprobe");
+const kprobes = new KernelTypes().has("kprobe", "register_kprobe");
 test.skipIf(kprobes)("a backend that this kernel lacks", async () => {
   const said = await refusal(["run", ...listen, "--backend", "kprobe"]);
   expect(said).toStartWith("ringside: cannot attach the BPF programs: kprobe: bpf_program__attach");

@@ -1,0 +1,104 @@
+/**
+ * Nanoseconds a hook takes, as the kernel measures it (kernel.bpf_stats_enabled), for each backend that this kernel
+ * takes. The measuring itself costs: an empty program on a hook of the same kind says how much.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { $ } from "bun";
+import { BpfObject } from "../../src/bpf/libbpf.ts";
+import { backends, Probe } from "../../src/bpf/probe.ts";
+import { Load } from "./bench-load.ts";
+
+const REQUESTS = 300_000;
+const STATS = "/proc/sys/kernel/bpf_stats_enabled";
+const top = join(import.meta.dir, "../..");
+
+/** Takes what comes, and forgets it: the core is not what is measured. */
+const nowhere = { area: new Uint8Array(8 << 20), batch: () => nowhere.area, ingest: () => {} };
+
+/** Attaches the empty program of a kind, or says that it cannot. */
+async function attachEmpty(program: string): Promise<BpfObject | undefined> {
+  const object = new BpfObject(await Bun.file(join(top, "build/bench/empty.bpf.o")).bytes());
+  try {
+    for (const other of object.programNames()) if (other !== program) object.omit(other);
+    object.load();
+    object.attach(program);
+    return object;
+  } catch {
+    object.close();
+    return undefined;
+  }
+}
+
+interface Result {
+  backend: string;
+  hook: string;
+  runs: number;
+  ns: number;
+  /** Of the empty program on the same kind of hook. */
+  emptyNs: number;
+}
+
+async function measure(backend: (typeof backends)[number], load: Load): Promise<Result[] | string> {
+  const empties = new Map<string, BpfObject>();
+  let probe: Probe;
+  try {
+    probe = await Probe.attach({ backend, maxConnections: 65_536, ringSize: 4 << 20 });
+  } catch (error) {
+    return (error as Error).message;
+  }
+  for (const kind of ["tracepoint", "fentry", "kprobe"]) {
+    const empty = await attachEmpty(`empty_${kind}`);
+    if (empty) empties.set(kind, empty);
+  }
+  const sweep = setInterval(() => probe.sweep(nowhere), 1000);
+  await load.run(REQUESTS);
+  clearInterval(sweep);
+  const emptyNs = (kind: string): number => {
+    const stats = empties.get(kind)?.programStats(`empty_${kind}`);
+    return stats ? Number(stats.runNs) / Number(stats.runs) : Number.NaN;
+  };
+  const results = probe
+    .hookStats()
+    .filter(({ runs }) => runs > REQUESTS / 2)
+    .map(({ target, type, runs, runSeconds }) => ({
+      backend,
+      hook: target,
+      runs,
+      ns: (runSeconds * 1e9) / runs,
+      emptyNs: emptyNs(type),
+    }));
+  for (const empty of empties.values()) empty.close();
+  probe.close();
+  return results;
+}
+
+const before = readFileSync(STATS, "utf8");
+await $`mkdir -p ${top}/build/bench`;
+await $`clang -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_${process.arch === "arm64" ? "arm64" : "x86"} -Wall -Wno-unused-parameter -idirafter /usr/include/${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu -c ${top}/hack/lib/bench-empty.bpf.c -o ${top}/build/bench/empty.bpf.o`;
+const load = await Load.start();
+const all: Result[] = [];
+try {
+  writeFileSync(STATS, "1");
+  for (const backend of backends) {
+    const results = await measure(backend, load);
+    if (typeof results === "string") {
+      console.error(`${backend}: not on this kernel: ${results.slice(0, 160)}`);
+      continue;
+    }
+    all.push(...results);
+  }
+} finally {
+  writeFileSync(STATS, before);
+  await load.stop();
+}
+if (process.argv.includes("--json")) console.log(JSON.stringify(all, null, 2));
+else {
+  console.log("backend     hook                        runs   ns a hit   empty hook   net");
+  for (const { backend, hook, runs, ns, emptyNs } of all) {
+    const cells = [ns, emptyNs, ns - emptyNs].map((value) => value.toFixed(0));
+    console.log(
+      `${backend.padEnd(12)}${hook.padEnd(24)}${String(runs).padStart(8)}${cells[0]!.padStart(11)}${cells[1]!.padStart(13)}${cells[2]!.padStart(6)}`,
+    );
+  }
+}
