@@ -45,7 +45,7 @@ function pod(name: string, workload: string, kind: Pod["kind"], node: number, ho
 
 export const nodes = [node(1), node(2)];
 
-/** Names as the Deployment, StatefulSet and CronJob controllers make them. Every link but one crosses the nodes for some pod. */
+/** Names as the Deployment, StatefulSet and CronJob controllers make them. Every link crosses the nodes for some pod. */
 export const pods = {
   load: [pod("load-6c9d7b5f48-x2vkq", "load", "Deployment", 1, 10)],
   web: [
@@ -62,7 +62,7 @@ export const pods = {
 
 export const allPods: Pod[] = Object.values(pods).flat();
 
-/** The command that runs `argv` in a pod. It dies with the demo, however that ends: a killed demo leaves no process behind. */
+/** The command that runs `argv` in a pod. It dies with the demo, however that ends: a killed demo leaves no process. */
 export function inPod(pod: Pod, argv: string[]): string[] {
   return ["setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", pod.namespace, ...argv];
 }

@@ -1,5 +1,5 @@
-// hack/demo, from where the build ends: opens the shop, starts one agent beside it, shows what it counts, and with --once
-// proves it against what the programs say themselves.
+// hack/demo, from where the build ends: opens the shop, starts one agent beside it, shows what it counts, and with
+// --once proves it against what the programs say themselves.
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { pictureOf } from "../lib/picture.ts";
@@ -61,7 +61,7 @@ function print(text: string): void {
 
 /** One step, with the seconds since hack/demo began. */
 function say(what: string): void {
-  const seconds = Math.floor(Date.now() / 1000) - Number(process.env.RINGSIDE_DEMO_BEGAN);
+  const seconds = Math.floor(Date.now() / 1000) - Number(process.env.DEMO_BEGAN);
   console.error(`${`${seconds}`.padStart(4)}s  ${what}`);
 }
 

@@ -29,8 +29,8 @@ export function sum(scrape: Scrape, family: string, labels: Record<string, strin
 }
 
 /**
- * What each series of a counter grew by over the scrapes. As for Prometheus' `increase()` (but without its extrapolation),
- * the first value of a series adds nothing.
+ * What each series of a counter grew by over the scrapes. As for Prometheus' `increase()` (but without its
+ * extrapolation), the first value of a series adds nothing.
  */
 export function increases(scrapes: Scrape[], family: string, labels: Record<string, string> = {}): Sample[] {
   const grown = new Map<string, { first: Sample; last: Sample }>();

@@ -1,7 +1,7 @@
 import { allPods, type Pod } from "./cluster.ts";
 import type { Process } from "./process.ts";
 
-/** What went over one link between two pods, as one end tells it: `sent` is from the client to the server, whoever tells. */
+/** What went between two pods, as one end tells it: `sent` is from the client to the server, whoever tells. */
 export type Flow = {
   reporter: "client" | "server";
   client: Pod;
@@ -13,8 +13,8 @@ export type Flow = {
 };
 
 /**
- * The flows of all programs, told by both ends. Redis cannot tell its clients apart: its end is what they read and wrote,
- * and its own sums are checked against them.
+ * The flows of all programs, told by both ends. Redis cannot tell its clients apart: its end is what they read and
+ * wrote, and its own sums are checked against them.
  */
 export function flowsOf(programs: Process[]): Flow[] {
   const told = programs.flatMap(({ pod, tallies }) =>

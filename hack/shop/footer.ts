@@ -9,19 +9,21 @@ import type { Tick } from "./watch.ts";
  *
  * @param ticks  at least one, the latest last
  * @param recent those over which rates are told
+ * @param over   the traffic is: before, the last seconds are still on their way
  */
-export function footer(flows: Flow[], ticks: Tick[], recent: Tick[], url: string): string {
+export function footer(flows: Flow[], ticks: Tick[], recent: Tick[], over: boolean, url: string): string {
   const last = ticks.at(-1)!;
   const told = totals(flows.filter(({ reporter }) => reporter === "client"));
   const ours = { source_namespace: tenant, reporter: "client" };
   const linked = (family: string) => sum(last, `kube_ebpf_link_${family}_total`, ours);
-  const counted = linked("sent_bytes") + linked("received_bytes");
+  const bytes = linked("sent_bytes") + linked("received_bytes");
+  const counted = over ? "counted" : "counted so far";
   const { time, cpu } = recent.at(-1)!;
   const seconds = Math.max(time - recent[0]!.time, 1);
   const cores = (cpu - recent[0]!.cpu) / seconds;
   const lines = [
-    ["bytes", `${exact(told.sent + told.received)} say the programs, ${exact(counted)} counted`],
-    ["requests", `${exact(told.requests)} say the programs, ${exact(linked("requests"))} counted`],
+    ["bytes", `${exact(told.sent + told.received)} say the programs, ${exact(bytes)} ${counted}`],
+    ["requests", `${exact(told.requests)} say the programs, ${exact(linked("requests"))} ${counted}`],
     ["received", perMinute(recent, seconds)],
     [
       "agent",

@@ -3,8 +3,8 @@ import { RingsideError } from "../../src/errors.ts";
 import { allPods, nodes, prefix } from "./cluster.ts";
 
 /**
- * The shop's network: each node and each pod is a network namespace of its own; a node's pods hang on its bridge, the nodes
- * on one cable, and nothing of it touches the machine's own network.
+ * The shop's network: each node and each pod is a network namespace of its own; a node's pods hang on its bridge, the
+ * nodes on one cable, and nothing of it touches the machine's own network.
  *
  * @throws {RingsideError} with the words of `ip` where something is refused
  */
@@ -68,7 +68,11 @@ export function refuseSecond(): void {
 /** Removes what `createNetwork` made, also what a killed demo left, with every process in it. */
 export function removeNetwork(): void {
   const names = namespaces();
-  for (const pid of names.flatMap(pids)) process.kill(pid, "SIGKILL");
+  for (const pid of names.flatMap(pids)) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {} // it has just ended by itself
+  }
   ip(
     [],
     names.map((name) => `netns del ${name}`),

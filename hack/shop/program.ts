@@ -29,7 +29,7 @@ export function report(): void {
   console.log(JSON.stringify([...tallies.values()]));
 }
 
-/** Reports now and once a second, until standard input ends: whoever started the program says so that it is to drain and stop. */
+/** Reports now and once a second, until standard input ends: so the demo says that the program is to drain and stop. */
 export async function untilStopped(): Promise<void> {
   report();
   const timer = setInterval(report, 1000);

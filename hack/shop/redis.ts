@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { connect } from "bun";
 import { RingsideError } from "../../src/errors.ts";
 import { inPod, type Pod } from "./cluster.ts";
@@ -14,34 +14,24 @@ export class Redis {
   /** @param folder where its socket and its log go */
   static async start(pod: Pod, folder: string): Promise<Redis> {
     const socket = `${folder}/redis.sock`;
-    const argv = [
-      "redis-server",
-      "--port",
-      `${pod.port}`,
-      "--bind",
-      "0.0.0.0",
-      "::",
-      "--protected-mode",
-      "no",
-      "--save",
-      "",
-    ];
-    argv.push("--unixsocket", socket, "--dir", folder, "--logfile", `${folder}/redis.log`);
+    const files = `--unixsocket ${socket} --dir ${folder} --logfile ${folder}/redis.log`;
+    const flags = `--port ${pod.port} --bind 0.0.0.0 :: --protected-mode no ${files}`;
+    const argv = ["redis-server", ...flags.split(" "), "--save", ""];
     const child = Bun.spawn(inPod(pod, argv), { stdio: ["ignore", "ignore", "inherit"], detached: true });
     for (let tries = 0; tries < 100; tries++) {
       if (child.exitCode !== null) break;
       if (existsSync(socket)) return new Redis(socket);
       await Bun.sleep(50);
     }
-    const log = await Bun.file(`${folder}/redis.log`)
-      .text()
-      .catch(() => "");
-    throw new RingsideError("start Redis", pod.name, "Its log says why.", { cause: log.trim().split("\n").at(-1) });
+    const log = existsSync(`${folder}/redis.log`) ? readFileSync(`${folder}/redis.log`, "utf8") : "";
+    throw new RingsideError("start Redis", pod.name, "These are the last words of its log.", {
+      cause: log.trim().split("\n").at(-1),
+    });
   }
 
   /**
-   * Asks once, as the first and only one on the Unix socket. Redis has counted the question by the time it answers, and not
-   * yet the answer nor the command.
+   * Asks once, as the first and only one on the Unix socket. Redis has counted the question by the time it answers, and
+   * not yet the answer nor the command.
    */
   async counts(): Promise<RedisCounts> {
     const question = command("INFO");

@@ -13,7 +13,6 @@ export class Shop {
   constructor(readonly folder: string) {}
 
   async open(): Promise<void> {
-    removeNetwork();
     createNetwork();
     this.#redis = await Redis.start(pods.db[0], this.folder);
     const start = async (list: readonly Pod[], file: string, env: Record<string, string>) => {

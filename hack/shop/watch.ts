@@ -37,7 +37,8 @@ export class Watch {
     const now = this.ticks.at(-1)!.links;
     const shown = { links: linksOf(now), time: this.#over?.time ?? now.time };
     const table = tableOf(recent[0]!.links, shown, process.stdout.columns || 110).replace(/.*/, "\x1b[1m$&\x1b[0m");
-    return `${table}\n\n${footer(flowsOf(this.shop.programs), this.ticks, recent, this.agent.url)}`;
+    const flows = flowsOf(this.shop.programs);
+    return `${table}\n\n${footer(flows, this.ticks, recent, this.#over !== undefined, this.agent.url)}`;
   }
 
   /** The traffic is over: from now on the screen tells the rates that it had. */
