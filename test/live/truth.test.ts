@@ -29,6 +29,16 @@ test("durations are those that the programs measured", async () => {
   expect(compareDurations(lines, await agent.links(), ends, 300_000)).toEqual([]);
 });
 
+test("a server that sleeps 20 ms is in the bucket of 15.6 to 31.3 ms", async () => {
+  const truth = lines.filter(({ scenario, role }) => scenario === "slow" && role === "server");
+  const row = (await agent.links()).find((l) => l.reporter === "server" && l.port === truth[0]?.local_port);
+  const exchanges = truth.reduce((sum, line) => sum + line.exchanges, 0);
+  expect(exchanges).toBeGreaterThan(50);
+  // Bounds are 2^-14 s, 2^-13 s, ...: the tenth is 2^-5 s. It never sleeps less; a busy machine may wake it late.
+  expect(row?.buckets.slice(0, 9).every((count) => count === "0")).toBe(true);
+  expect(Number(row?.buckets[9])).toBeGreaterThan(exchanges * 0.9);
+});
+
 test("nothing was lost, refused, late or clamped", async () => {
   const text = await agent.metrics();
   const counters = text.match(
