@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import {
   compareDurations,
   compareLinks,
+  compareLosses,
   compareMetrics,
   type Link,
   parseMetrics,
@@ -109,6 +110,22 @@ test("labels are read whole and in any order", () => {
       ["up{}", "1"],
     ]),
   );
+});
+
+test("a loss is a difference, and so is a counter of losses that is not there", () => {
+  const text = `\
+ringside_final_snapshots_lost_total{reason="ring_full"} 0
+ringside_final_snapshots_lost_total{reason="missed"} 2
+ringside_lost_bytes_total{direction="sent"} 0
+ringside_connections_refused_total{reason="limit"} 0
+ringside_connections_late_total 0
+ringside_records_malformed_total 0
+ringside_totals_clamped_total 0
+`;
+  expect(compareLosses(text)).toEqual([
+    'ringside_final_snapshots_lost_total{reason="missed"}: expected 0, got 2',
+    "ringside_hook_missed_total: not in the exposition",
+  ]);
 });
 
 test("the pod list has both addresses of a pod", () => {

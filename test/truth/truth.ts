@@ -253,3 +253,24 @@ export function compareMetrics(lines: TruthLine[], text: string, { client, serve
     }),
   ];
 }
+
+/** A counter of each place where something can be lost, and none may be. */
+const losses = [
+  "final_snapshots_lost",
+  "lost_bytes",
+  "connections_refused",
+  "connections_late",
+  "records_malformed",
+  "totals_clamped",
+  "hook_missed",
+].map((name) => `ringside_${name}_total`);
+
+/** The agent's own word on `GET /metrics`: nothing was lost, refused, late or clamped. */
+export function compareLosses(text: string): string[] {
+  const samples = [...parseMetrics(text)];
+  return losses.flatMap((name) => {
+    const found = samples.filter(([key]) => key.startsWith(`${name}{`));
+    if (found.length === 0) return [`${name}: not in the exposition`];
+    return found.filter(([, value]) => value !== "0").map(([key, value]) => `${key}: expected 0, got ${value}`);
+  });
+}
