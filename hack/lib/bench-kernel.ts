@@ -1,16 +1,14 @@
 /**
- * Nanoseconds a hook takes, as the kernel measures it (kernel.bpf_stats_enabled), for each backend that this kernel
+ * Nanoseconds a hook takes, as the kernel measures it, for each backend that this kernel
  * takes. The measuring itself costs: an empty program on a hook of the same kind says how much.
  */
-import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { $ } from "bun";
-import { BpfObject } from "../../src/bpf/libbpf.ts";
+import { BpfObject, measurePrograms } from "../../src/bpf/libbpf.ts";
 import { backends, Probe } from "../../src/bpf/probe.ts";
 import { Load } from "./bench-load.ts";
 
 const REQUESTS = 300_000;
-const STATS = "/proc/sys/kernel/bpf_stats_enabled";
 const top = join(import.meta.dir, "../..");
 
 /** Takes what comes, and forgets it: the core is not what is measured. */
@@ -73,13 +71,12 @@ async function measure(backend: (typeof backends)[number], load: Load): Promise<
   return results;
 }
 
-const before = readFileSync(STATS, "utf8");
 await $`mkdir -p ${top}/build/bench`;
 await $`clang -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_${process.arch === "arm64" ? "arm64" : "x86"} -Wall -Wno-unused-parameter -idirafter /usr/include/${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu -c ${top}/hack/lib/bench-empty.bpf.c -o ${top}/build/bench/empty.bpf.o`;
 const load = await Load.start();
 const all: Result[] = [];
 try {
-  writeFileSync(STATS, "1");
+  measurePrograms();
   for (const backend of backends) {
     const results = await measure(backend, load);
     if (typeof results === "string") {
@@ -89,7 +86,6 @@ try {
     all.push(...results);
   }
 } finally {
-  writeFileSync(STATS, before);
   await load.stop();
 }
 if (process.argv.includes("--json")) console.log(JSON.stringify(all, null, 2));

@@ -2,12 +2,12 @@
 // --once proves it against what the programs say themselves.
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { measurePrograms } from "../../src/bpf/libbpf.ts";
 import { pictureOf } from "../lib/picture.ts";
 import { Agent, port } from "./agent.ts";
 import { checks } from "./checks.ts";
 import { allPods, nodes } from "./cluster.ts";
 import { flowsOf } from "./flows.ts";
-import { measureHooks } from "./hooks.ts";
 import { refuseSecond } from "./network.ts";
 import { Shop } from "./shop.ts";
 import { Watch } from "./watch.ts";
@@ -21,7 +21,7 @@ let agent: Agent | undefined;
 
 /** Gives the exit code. */
 async function demo(): Promise<number> {
-  measureHooks();
+  measurePrograms();
   say("agent: one, with the shop's names from a file");
   agent = await Agent.start(folder);
   const { url } = agent;
@@ -61,7 +61,7 @@ function print(text: string): void {
 
 /** One step, with the seconds since hack/demo began. */
 function say(what: string): void {
-  const seconds = Math.floor(Date.now() / 1000) - Number(process.env.DEMO_BEGAN);
+  const seconds = Math.floor(Date.now() / 1000) - Number(process.env.BEGAN);
   console.error(`${`${seconds}`.padStart(4)}s  ${what}`);
 }
 

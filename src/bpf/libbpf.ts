@@ -32,6 +32,7 @@ const lib = dlopen("libbpf.so.1", {
   bpf_link__fd: { args: [pointer], returns: i32 },
   bpf_link__destroy: { args: [pointer], returns: i32 },
   bpf_iter_create: { args: [i32], returns: i32 },
+  bpf_enable_stats: { args: [i32], returns: i32 },
   bpf_obj_get_info_by_fd: { args: [i32, pointer, pointer], returns: i32 },
 }).symbols;
 
@@ -55,6 +56,8 @@ const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 1;
 
+/** linux/bpf.h, enum bpf_stats_type */
+const BPF_STATS_RUN_TIME = 0;
 /** linux/btf.h */
 const BTF_KIND_TYPEDEF = 8;
 const BTF_KIND_FUNC = 12;
@@ -118,6 +121,14 @@ export class KernelTypes {
   [Symbol.dispose](): void {
     lib.btf__free(this.btf);
   }
+}
+
+/**
+ * Has the kernel measure how often and how long BPF programs run, until this process ends, however it ends: a sysctl
+ * would stay set.
+ */
+export function measurePrograms(): void {
+  check("bpf_enable_stats", lib.bpf_enable_stats(BPF_STATS_RUN_TIME));
 }
 
 /** Gives back what loading took: libbpf reads some 10 MB of kernel types to resolve ours. */
@@ -211,7 +222,7 @@ export class BpfObject {
     return new BpfIterator(check("bpf_link__fd", lib.bpf_link__fd(link)));
   }
 
-  /** What the kernel measured of a program: times are 0 unless kernel.bpf_stats_enabled is 1. */
+  /** What the kernel measured of a program: all 0 unless it measures programs (kernel.bpf_stats_enabled). */
   programStats(program: string): { runs: bigint; runNs: bigint; missed: bigint } {
     const info = new BigUint64Array(32); // struct bpf_prog_info, and room
     const size = new Uint32Array([info.byteLength]);

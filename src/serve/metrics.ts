@@ -123,11 +123,17 @@ export class SelfMetrics {
     kernel("seeds_lost_total", "Connections older than the agent that found no room.", "seedsLost");
     kernel("totals_clamped_total", "Byte totals that came out below zero and were read as zero.", "clamped");
 
-    counter("hook_runs_total", "Runs of a hook; 0 unless kernel.bpf_stats_enabled is 1.", ["hook"], () =>
-      this.#hooks.map(({ target, runs }) => [{ hook: target }, runs]),
+    counter(
+      "hook_runs_total",
+      "Runs of a hook; 0 unless the kernel measures BPF programs (sysctl kernel.bpf_stats_enabled).",
+      ["hook"],
+      () => this.#hooks.map(({ target, runs }) => [{ hook: target }, runs]),
     );
-    counter("hook_run_seconds_total", "Time in a hook; 0 unless kernel.bpf_stats_enabled is 1.", ["hook"], () =>
-      this.#hooks.map(({ target, runSeconds }) => [{ hook: target }, runSeconds]),
+    counter(
+      "hook_run_seconds_total",
+      "Time in a hook; 0 unless the kernel measures BPF programs (sysctl kernel.bpf_stats_enabled).",
+      ["hook"],
+      () => this.#hooks.map(({ target, runSeconds }) => [{ hook: target }, runSeconds]),
     );
     counter("hook_missed_total", "Runs that the kernel skipped, for the hook was running on that CPU.", ["hook"], () =>
       this.#hooks.map(({ target, missed }) => [{ hook: target }, missed]),
