@@ -93,6 +93,24 @@ describe("a connection's totals", () => {
     expect(core.counters()).toMatchObject({ connections: 0, settling: 0 });
   });
 
+  test("are not doubled by a final that is repeated in the next batch", () => {
+    feed(core, { ...client, sent: 9 });
+    core.settle(12n * second, 1);
+    feed(core, { ...client, kind: "final", sent: 9 });
+    core.settle(13n * second, 2);
+    feed(core, { ...client, kind: "final", sent: 9 });
+    core.settle(14n * second, 3);
+    core.settle(20n * second, 4);
+    expect(totals()).toEqual([9, 0, 0, 1, 0]);
+  });
+
+  test("keep a bucket that a late record has lower", () => {
+    feed(core, { ...client, kind: "closed", exchanges: 7, buckets: { 3: 7 } });
+    core.settle(12n * second, 1);
+    feed(core, { ...client, kind: "closed", exchanges: 5, buckets: { 3: 5 } });
+    expect(core.links()[0]!.buckets[3]).toBe(7);
+  });
+
   test("count what is read between close and destruction", () => {
     feed(core, { ...client, received: 10 });
     core.settle(12n * second, 1);

@@ -65,9 +65,10 @@ describe("an address", () => {
     own("10.0.0.1", pod("old-1"));
     core.release(address("10.0.0.1"), 90n * second);
     own("10.0.0.1", pod("new-1"), 95n * second);
-    connect("10.0.0.1:40000", "10.0.0.2:80", { bornAt: 92n * second });
+    connect("10.0.0.1:40000", "10.0.0.2:80", { bornAt: 90n * second });
+    connect("10.0.0.1:40000", "10.0.0.2:80", { bornAt: 95n * second - 1n });
     core.settle(200n * second, 1);
-    expect(links()).toEqual(["external > api-1:80  (client) 1/0"]);
+    expect(links()).toEqual(["external > api-1:80  (client) 2/0"]);
   });
 
   test("goes to a new owner at the end of the old one's time, not before", () => {
