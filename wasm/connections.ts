@@ -135,7 +135,7 @@ export function observe(record: usize, row: usize): void {
     link.received += received;
     link.exchanges += exchanges;
     link.duration += duration;
-    if (!link.changed && sent | received | exchanges | duration) markChanged(link);
+    if ((sent | received | exchanges | duration) != 0 && !link.changed) markChanged(link);
   } else {
     const role = load<u8>(record, RECORD_ROLE);
     if (role != ROLE_UNKNOWN) changetype<Unsettled>(connection.other).role = role;

@@ -66,6 +66,8 @@ export class Series {
 
 const KEY: usize = 32;
 const VALUES = offsetof<Series>();
+/** In `rest`, above the port; the set is above these. */
+const BY_SERVER: u32 = 1 << 16;
 const AGAIN: u32 = 1 << 17;
 
 const series = table();
@@ -100,7 +102,7 @@ function rowOf(rows: usize, link: Link): usize {
   memory.copy(at, changetype<usize>(draft), KEY);
   series.add(at, KEY);
   const row = changetype<Series>(at);
-  // The link is older than this projection, and no scrape has ended since the last render without it.
+  // Renders after the link settled have had the row, and those before the last render have not.
   row.born = max(load<u64>(changetype<usize>(link) + LINK_BORN), lastRender);
   row.labels = labelsOf(rows, row);
   row.held = 1;
@@ -159,7 +161,7 @@ function linkRow(source: Owner, destination: Owner, link: Link): usize {
   draft.text6 = link.service;
   // The server's end of such a destination is counted too, by this agent or another.
   const again = reporterOf(link) != SERVER && destination.type != EXTERNAL;
-  draft.rest = portOfLink(link) | (reporterOf(link) == SERVER ? 1 << 16 : 0) | (again ? AGAIN : 0);
+  draft.rest = portOfLink(link) | (reporterOf(link) == SERVER ? BY_SERVER : 0) | (again ? AGAIN : 0);
   return rowOf(LINK_ROWS, link);
 }
 
@@ -202,7 +204,7 @@ function labelsOf(rows: usize, row: Series): usize {
     label(row.text6);
     ascii('",port="');
     decimal(row.rest & 0xffff);
-    ascii(row.rest & (1 << 16) ? '",reporter="server' : '",reporter="client');
+    ascii(row.rest & BY_SERVER ? '",reporter="server' : '",reporter="client');
     ascii(row.rest & AGAIN ? '",counted="again' : '",counted="once');
   }
   ascii('"');

@@ -138,6 +138,12 @@ test("is exact beyond 2^53", () => {
   expect(value(lines, "kube_ebpf_transmitted_bytes_total")).toBe(String(sent + 2n ** 63n - 1n));
 });
 
+test("shows what grew by a multiple of 2^32", () => {
+  shown({ ...web, sent: 1 });
+  feed(core, { ...web, sent: 2n ** 40n + 1n });
+  expect(value(samples(core, 4n * second, seen), "kube_ebpf_transmitted_bytes_total")).toBe("1099511627777");
+});
+
 test("escapes backslash, quote and newline in labels, and nothing else", () => {
   const hostile = 'a"b\\c\nd{e}=,"\\\n\u00e9\u{1f980}';
   core.assign(address("10.0.0.4"), core.owner(pod("x", { namespace: hostile, name: "", workload: "\\" })), 0n);

@@ -1,7 +1,7 @@
 /** Spans of the ring as the kernel side writes them, for tests and benchmarks. */
 import { join } from "node:path";
-import ipaddr from "ipaddr.js";
 import { kind, record, role } from "../bpf/abi.ts";
+import { toBytes as address } from "../kube/address.ts";
 import { Core, type CoreOptions } from "./core.ts";
 import type { Owner } from "./names.ts";
 
@@ -30,12 +30,7 @@ export interface Snapshot {
   buckets?: Record<number, number>;
 }
 
-/** The 16 bytes of an address, IPv4 as v4-mapped IPv6. */
-export function address(text: string): Uint8Array {
-  const parsed = ipaddr.parse(text);
-  const v6 = parsed.kind() === "ipv4" ? (parsed as ipaddr.IPv4).toIPv4MappedAddress() : (parsed as ipaddr.IPv6);
-  return Uint8Array.from(v6.toByteArray());
-}
+export { address };
 
 function end(text: string): { address: Uint8Array; port: number } {
   const colon = text.lastIndexOf(":");
