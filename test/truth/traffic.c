@@ -312,7 +312,7 @@ static void answer_peeking(struct end *end, const struct scenario *s)
 		peek(end, s->request);
 		peek(end, 1);
 		get(end, s->request / 2);
-		peek(end, s->request);
+		peek(end, s->request - s->request / 2);
 		get(end, s->request - s->request / 2);
 		put(end, s->answer);
 	}

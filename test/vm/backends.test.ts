@@ -42,8 +42,14 @@ async function checkout(): Promise<string[]> {
 }
 
 describe.skipIf(missing !== undefined).each(Object.entries(machines))("kernel %s", (kernel, backends) => {
-  const observed = new Map<string, Observed>();
+  const byBackend = new Map<string, Observed>();
   let out: string;
+
+  function observed(backend: string): Observed {
+    const found = byBackend.get(backend);
+    if (found === undefined) throw new Error(`the machine printed why there is nothing of ${backend}`);
+    return found;
+  }
 
   beforeAll(async () => {
     out = await mkdtemp(join(tmpdir(), "ringside-vm-"));
@@ -51,35 +57,37 @@ describe.skipIf(missing !== undefined).each(Object.entries(machines))("kernel %s
     const place = relative(top, process.execPath);
     const bun = place.startsWith("..") ? `./${basename(place)}` : place;
     await $`${top}/hack/vm ${files} --out ${out} ${kernel} ${bun} test/vm/inside.ts ${backends}`;
-    for (const backend of backends) observed.set(backend, await Bun.file(join(out, `${backend}.json`)).json());
+    for (const backend of backends) {
+      const said = Bun.file(join(out, `${backend}.json`));
+      if (await said.exists()) byBackend.set(backend, await said.json());
+    }
   }, 340_000);
 
   afterAll(() => rm(out, { recursive: true }));
 
   test.each(backends)("%s counts every byte and exchange of every scenario at both ends", (backend) => {
-    const { truth, links } = observed.get(backend)!;
+    const { truth, links } = observed(backend);
     expect(truth.length).toBeGreaterThan(100);
     expect(compareLinks(truth, links, ends)).toEqual([]);
   });
 
   test.each(backends)("%s says the same in the exposition", (backend) => {
-    const { truth, metrics } = observed.get(backend)!;
+    const { truth, metrics } = observed(backend);
     expect(compareMetrics(truth, metrics, ends)).toEqual([]);
   });
 
   test.each(backends)("%s loses nothing", (backend) => {
-    expect(compareLosses(observed.get(backend)!.metrics)).toEqual([]);
+    expect(compareLosses(observed(backend).metrics)).toEqual([]);
   });
 
   test.each(backends)("%s times exchanges as the programs do", (backend) => {
-    const { truth, links } = observed.get(backend)!;
+    const { truth, links } = observed(backend);
     expect(compareDurations(truth, links, ends, 5_000_000)).toEqual([]);
   });
 
   test("all backends give the same bytes and counts", () => {
     const counts = backends.map((backend) =>
-      observed
-        .get(backend)!
+      observed(backend)
         .links.map(({ reporter, port, sent, received, requests, connections }) =>
           [reporter, port, sent, received, requests, connections].join(" "),
         )
@@ -90,13 +98,16 @@ describe.skipIf(missing !== undefined).each(Object.entries(machines))("kernel %s
   });
 
   test.each(backends)("beside %s the witness has the same bytes sent", (backend) => {
-    const { truth, witness } = observed.get(backend)!;
+    const { truth, witness } = observed(backend);
     expect(witnessExcess(truth, witness, "sent")).toEqual({});
   });
 
-  test.each(backends)("beside %s the witness takes what is peeked at for received, and only that", (backend) => {
-    const { truth, witness } = observed.get(backend)!;
+  test.each(backends)("beside %s the witness takes what is peeked at for received", (backend) => {
+    const { truth, witness } = observed(backend);
+    const excess = witnessExcess(truth, witness, "received");
     // In each of 10 rounds the client peeks at 500 bytes, and the server at 1000, 1 and 500.
-    expect(witnessExcess(truth, witness, "received")).toEqual({ "peek client": 5000, "peek server": 15010 });
+    expect(excess).toMatchObject({ "peek client": 5000, "peek server": 15010 });
+    // Elsewhere it may have more too: a read during which packets arrive reports its bytes again.
+    expect(Object.values(excess).filter((bytes) => bytes < 0)).toEqual([]);
   });
 });

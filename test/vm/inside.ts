@@ -37,7 +37,11 @@ async function observe(backend: string): Promise<Observed> {
 if (import.meta.main) {
   for (const backend of process.argv.slice(2)) {
     const began = performance.now();
-    await Bun.write(`out/${backend}.json`, JSON.stringify(await observe(backend)));
-    console.log(`${backend}: ${((performance.now() - began) / 1000).toFixed(1)} s`);
+    try {
+      await Bun.write(`out/${backend}.json`, JSON.stringify(await observe(backend)));
+      console.log(`${backend}: ${((performance.now() - began) / 1000).toFixed(1)} s`);
+    } catch (error) {
+      console.log(`${backend}: ${error instanceof Error ? error.message : error}`);
+    }
   }
 }
