@@ -2,7 +2,7 @@
 import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import ms from "ms";
 import pkg from "../package.json" with { type: "json" };
-import { backends } from "./bpf/probe.ts";
+import { backends } from "./bpf/hooks.ts";
 
 /** 9100 to 9999, the exporters' usual ports, are all taken. */
 export const DEFAULT_LISTEN = "0.0.0.0:12020";

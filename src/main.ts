@@ -1,11 +1,10 @@
 #!/usr/bin/env bun
-import { agent } from "./agent.ts";
 import { ringside, run, top } from "./config.ts";
 import { RingsideError } from "./errors.ts";
-import { top as showTop } from "./top.ts";
 
-run.action((options) => agent(options));
-top.action((options) => showTop(options));
+// Each command loads its own parts only: `top` needs no libbpf, the agent no table.
+run.action(async (options) => (await import("./agent.ts")).agent(options));
+top.action(async (options) => (await import("./top.ts")).top(options));
 
 try {
   await ringside.parseAsync();

@@ -4,8 +4,9 @@
  */
 import { join } from "node:path";
 import { $ } from "bun";
+import { backends } from "../../src/bpf/hooks.ts";
 import { BpfObject, measurePrograms } from "../../src/bpf/libbpf.ts";
-import { backends, Probe } from "../../src/bpf/probe.ts";
+import { Probe } from "../../src/bpf/probe.ts";
 import { Load } from "./bench-load.ts";
 
 const REQUESTS = 300_000;

@@ -3,11 +3,31 @@
  * signatures; what is returned is plain numbers, views on foreign memory and errors with libbpf's own
  * words.
  */
-import { CString, dlopen, FFIType, JSCallback, type Pointer, ptr, read, toArrayBuffer } from "bun:ffi";
+import {
+  CString,
+  dlopen,
+  type FFIFunction,
+  FFIType,
+  JSCallback,
+  type Pointer,
+  ptr,
+  read,
+  toArrayBuffer,
+} from "bun:ffi";
+import { RingsideError } from "../errors.ts";
 
 const { i32, i64_fast, u32, u64, u64_fast, pointer, cstring, function: callback, void: nothing } = FFIType;
 
-const lib = dlopen("libbpf.so.1", {
+/** @throws RingsideError where the machine has no such library */
+function library<Functions extends Record<string, FFIFunction>>(name: string, functions: Functions) {
+  try {
+    return dlopen(name, functions).symbols;
+  } catch (cause) {
+    throw new RingsideError("open the library", name, "Install Debian's libbpf1, or libbpf 1.0 or newer.", { cause });
+  }
+}
+
+const lib = library("libbpf.so.1", {
   libbpf_set_print: { args: [callback], returns: pointer },
   btf__load_vmlinux_btf: { args: [], returns: pointer },
   btf__find_by_name_kind: { args: [pointer, pointer, u32], returns: i32 },
@@ -34,9 +54,9 @@ const lib = dlopen("libbpf.so.1", {
   bpf_iter_create: { args: [i32], returns: i32 },
   bpf_enable_stats: { args: [i32], returns: i32 },
   bpf_obj_get_info_by_fd: { args: [i32, pointer, pointer], returns: i32 },
-}).symbols;
+});
 
-const libc = dlopen("libc.so.6", {
+const libc = library("libc.so.6", {
   __errno_location: { args: [], returns: pointer },
   strerror: { args: [i32], returns: cstring },
   vsnprintf: { args: [pointer, u64, pointer, pointer], returns: i32 },
@@ -47,9 +67,9 @@ const libc = dlopen("libc.so.6", {
   sysconf: { args: [i32], returns: i64_fast },
   clock_gettime: { args: [i32, pointer], returns: i32 },
   malloc_trim: { args: [u64], returns: i32 },
-}).symbols;
+});
 
-export const EAGAIN = 11;
+const EAGAIN = 11;
 const SC_PAGESIZE = 30;
 const CLOCK_BOOTTIME = 7;
 const PROT_READ = 1;

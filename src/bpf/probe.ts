@@ -1,49 +1,13 @@
 /**
  * The kernel side, loaded and attached: picks a backend by trying, finds older connections, sweeps.
  */
-import { existsSync, readFileSync } from "node:fs";
 import { RingsideError, Unsupported } from "../errors.ts";
 import * as abi from "./abi.ts";
+import { type Backend, backends, type Hook, plan } from "./hooks.ts";
 import { type BpfIterator, BpfObject, KernelTypes, mapShared, pageSize, trimMemory, unmap } from "./libbpf.ts";
+import { refuseEarly } from "./needs.ts";
 import { objects } from "./objects.ts";
 import { Ring, type Sink } from "./ring.ts";
-
-/** In the order in which they are tried: the cheapest first. */
-export const backends = ["fentry", "tracepoint", "kprobe"] as const;
-export type Backend = (typeof backends)[number];
-
-interface Hook {
-  program: string;
-  /** The kernel function or tracepoint that it hangs on. */
-  target: string;
-  type: "fentry" | "tracepoint" | "kprobe";
-  /** What takes its place where the kernel lacks the target: another program, or nothing at all. */
-  else?: Hook | null;
-}
-
-const common: Hook[] = [
-  { program: "ringside_state", target: "inet_sock_set_state", type: "tracepoint" },
-  { program: "ringside_destroy", target: "tcp_destroy_sock", type: "tracepoint" },
-];
-const receive: Hook = { program: "ringside_receive", target: "tcp_rcv_space_adjust", type: "tracepoint" };
-/** Both halves of a send; the second is gone from 6.5 on, where the first does its work. */
-const sends = (type: "fentry" | "kprobe"): Hook[] => [
-  { program: "ringside_send", target: "tcp_sendmsg_locked", type },
-  { program: "ringside_sendpage", target: "tcp_sendpage_locked", type, else: null },
-];
-/** The tracepoint is there from 6.16 on. */
-const sendTracepoint: Hook = {
-  program: "ringside_send",
-  target: "tcp_sendmsg_locked",
-  type: "tracepoint",
-  else: { program: "ringside_queue", target: "net_dev_queue", type: "tracepoint" },
-};
-
-const hooks: Record<Backend, Hook[]> = {
-  fentry: [...common, ...sends("fentry"), receive],
-  tracepoint: [...common, sendTracepoint, receive],
-  kprobe: [...common, ...sends("kprobe"), { ...receive, target: "tcp_cleanup_rbuf", type: "kprobe" }],
-};
 
 /** A clean connection is written again every so many sweeps, so that the core knows it to be alive. */
 export const REFRESH = 8;
@@ -64,52 +28,6 @@ export interface HookStats extends Pick<Hook, "target" | "type"> {
 }
 
 export type ProbeCounters = Record<Exclude<keyof typeof abi.counters, "size">, bigint>;
-
-/** What every backend needs, told before libbpf's own errors would. */
-function refuseEarly(): void {
-  // linux/capability.h: CAP_SYS_ADMIN 21, CAP_PERFMON 38, CAP_BPF 39
-  const status = readFileSync("/proc/self/status", "utf8");
-  const held = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? "0"}`);
-  const has = (bit: bigint): boolean => ((held >> bit) & 1n) === 1n;
-  const missing = [has(39n) ? [] : "BPF", has(38n) ? [] : "PERFMON"].flat();
-  if (missing.length > 0 && !has(21n)) {
-    throw new Unsupported(
-      "load the BPF programs",
-      `uid ${process.geteuid?.()} lacks the capabilities ${missing.join(" and ")}`,
-      "Run as root, or add BPF and PERFMON to the container's capabilities.",
-    );
-  }
-  if (!existsSync("/sys/kernel/btf/vmlinux")) {
-    throw new Unsupported(
-      "load the BPF programs",
-      "/sys/kernel/btf/vmlinux is missing",
-      "Use a kernel built with CONFIG_DEBUG_INFO_BTF=y, 5.10 or newer, and mount /sys.",
-    );
-  }
-}
-
-/** The hooks to attach on this kernel, and the programs to leave out. */
-function plan(backend: Backend, kernel: KernelTypes): { attach: Hook[]; omit: string[] } {
-  const attach: Hook[] = [];
-  const omit: string[] = [];
-  for (const first of hooks[backend]) {
-    let hook: Hook | null | undefined = first;
-    while (hook && !kernel.has(hook.type, hook.target)) {
-      if (hook.else === undefined) {
-        throw new Unsupported(
-          `use the ${backend} backend`,
-          `this kernel has no ${hook.target}`,
-          "Choose another with --backend, or leave it to auto.",
-        );
-      }
-      omit.push(hook.program);
-      hook = hook.else;
-    }
-    if (hook) attach.push(hook);
-    for (let rest = hook?.else; rest; rest = rest.else) omit.push(rest.program);
-  }
-  return { attach, omit };
-}
 
 export class Probe {
   private readonly ring: Ring;

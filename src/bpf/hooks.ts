@@ -1,0 +1,63 @@
+/** Which program hangs on which function or tracepoint of the kernel, for each backend. */
+import { Unsupported } from "../errors.ts";
+import type { KernelTypes } from "./libbpf.ts";
+
+/** In the order in which they are tried: the cheapest first. */
+export const backends = ["fentry", "tracepoint", "kprobe"] as const;
+export type Backend = (typeof backends)[number];
+
+export interface Hook {
+  program: string;
+  /** The kernel function or tracepoint that it hangs on. */
+  target: string;
+  type: "fentry" | "tracepoint" | "kprobe";
+  /** What takes its place where the kernel lacks the target: another program, or nothing at all. */
+  else?: Hook | null;
+}
+
+const common: Hook[] = [
+  { program: "ringside_state", target: "inet_sock_set_state", type: "tracepoint" },
+  { program: "ringside_destroy", target: "tcp_destroy_sock", type: "tracepoint" },
+];
+const receive: Hook = { program: "ringside_receive", target: "tcp_rcv_space_adjust", type: "tracepoint" };
+/** Both halves of a send; the second is gone from 6.5 on, where the first does its work. */
+const sends = (type: "fentry" | "kprobe"): Hook[] => [
+  { program: "ringside_send", target: "tcp_sendmsg_locked", type },
+  { program: "ringside_sendpage", target: "tcp_sendpage_locked", type, else: null },
+];
+/** The tracepoint is there from 6.16 on. */
+const sendTracepoint: Hook = {
+  program: "ringside_send",
+  target: "tcp_sendmsg_locked",
+  type: "tracepoint",
+  else: { program: "ringside_queue", target: "net_dev_queue", type: "tracepoint" },
+};
+
+export const hooks: Record<Backend, Hook[]> = {
+  fentry: [...common, ...sends("fentry"), receive],
+  tracepoint: [...common, sendTracepoint, receive],
+  kprobe: [...common, ...sends("kprobe"), { ...receive, target: "tcp_cleanup_rbuf", type: "kprobe" }],
+};
+
+/** The hooks to attach on this kernel, and the programs to leave out. */
+export function plan(backend: Backend, kernel: KernelTypes): { attach: Hook[]; omit: string[] } {
+  const attach: Hook[] = [];
+  const omit: string[] = [];
+  for (const first of hooks[backend]) {
+    let hook: Hook | null | undefined = first;
+    while (hook && !kernel.has(hook.type, hook.target)) {
+      if (hook.else === undefined) {
+        throw new Unsupported(
+          `use the ${backend} backend`,
+          `this kernel has no ${hook.target}`,
+          "Choose another with --backend, or leave it to auto.",
+        );
+      }
+      omit.push(hook.program);
+      hook = hook.else;
+    }
+    if (hook) attach.push(hook);
+    for (let rest = hook?.else; rest; rest = rest.else) omit.push(rest.program);
+  }
+  return { attach, omit };
+}
