@@ -70,6 +70,7 @@ const libc = library("libc.so.6", {
 });
 
 const EAGAIN = 11;
+export const EINVAL = 22;
 const SC_PAGESIZE = 30;
 const CLOCK_BOOTTIME = 7;
 const PROT_READ = 1;

@@ -4,9 +4,19 @@
 import { RingsideError, Unsupported } from "../errors.ts";
 import * as abi from "./abi.ts";
 import { type Backend, backends, type Hook, plan } from "./hooks.ts";
-import { type BpfIterator, BpfObject, KernelTypes, mapShared, pageSize, trimMemory, unmap } from "./libbpf.ts";
+import {
+  type BpfIterator,
+  BpfObject,
+  EINVAL,
+  KernelTypes,
+  LibbpfError,
+  mapShared,
+  pageSize,
+  trimMemory,
+  unmap,
+} from "./libbpf.ts";
 import { refuseEarly } from "./needs.ts";
-import { objects } from "./objects.ts";
+import { objects, seedObject } from "./objects.ts";
 import { Ring, type Sink } from "./ring.ts";
 
 /** A clean connection is written again every so many sweeps, so that the core knows it to be alive. */
@@ -76,8 +86,26 @@ export class Probe {
   }
 
   private static async tryBackend(backend: Backend, kernel: KernelTypes, options: ProbeOptions): Promise<Probe> {
+    const { storage, hash } = objects[backend];
+    if (storage === undefined) return Probe.load(backend, kernel, options, hash, true);
+    try {
+      return await Probe.load(backend, kernel, options, storage, false);
+    } catch (cause) {
+      // What 5.10 answers to a program that asks for socket storage.
+      if (!(cause instanceof LibbpfError && cause.code === EINVAL)) throw cause;
+      return Probe.load(backend, kernel, options, hash, true);
+    }
+  }
+
+  private static async load(
+    backend: Backend,
+    kernel: KernelTypes,
+    options: ProbeOptions,
+    elf: string,
+    hashed: boolean,
+  ): Promise<Probe> {
     const { attach, omit } = plan(backend, kernel);
-    const object = new BpfObject(await Bun.file(objects[backend]).bytes());
+    const object = new BpfObject(await Bun.file(elf).bytes());
     try {
       const config = object.initialValue(".rodata.config");
       config.setUint32(abi.config.maxConnections, options.maxConnections, true);
@@ -85,7 +113,7 @@ export class Probe {
       config.setUint32(abi.config.refresh, REFRESH, true);
       object.setMaxEntries("ring", options.ringSize);
       object.setMaxEntries("seeds", options.maxConnections);
-      if (backend === "kprobe") object.setMaxEntries("states", options.maxConnections);
+      if (hashed) object.setMaxEntries("states", options.maxConnections);
       for (const program of omit) object.omit(program);
       object.load();
       for (const hook of attach) object.attach(hook.program);
@@ -101,7 +129,7 @@ export class Probe {
    * @throws LibbpfError under lockdown=confidentiality, say: older connections then count from their next move on
    */
   async seed(): Promise<void> {
-    const seeder = new BpfObject(await Bun.file(objects.seed).bytes());
+    const seeder = new BpfObject(await Bun.file(seedObject).bytes());
     try {
       const ours = new Set(this.object.mapNames());
       for (const map of seeder.mapNames()) {
