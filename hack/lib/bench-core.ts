@@ -9,7 +9,7 @@ import { address, feed, load, pod, stride, write } from "../../src/core/fixture.
 /** Records that the kernel side lets into a ring of 4 MiB before it waits for a drain. */
 const batch = 14_500;
 /** The fastest counts: the others measure what else the machine does. */
-const rounds = 10;
+const rounds = 25;
 const header = 8;
 
 interface Ingest {
