@@ -119,10 +119,15 @@ export const top = new Command("top")
   .addOption(new Option("--interval <time>", "between two readings").argParser(duration(100)).default(1000, "1s"))
   .addOption(new Option("--once", "print one table and end").default(false));
 
+export const check = new Command("check")
+  .description("load and attach every backend, say what works, what is missing and what would help")
+  .addOption(new Option("--json", "the same for programs").default(false));
+
 export const ringside = new Command("ringside")
   .description("A ringside seat on every pod's TCP traffic.")
   .version(pkg.version)
   .addCommand(run)
+  .addCommand(check)
   .addCommand(top);
 
 export type RunOptions = ReturnType<typeof run.opts>;

@@ -1,0 +1,110 @@
+/** What this machine allows: every hook of every backend, loaded and attached by itself, and what a missing one needs. */
+import { RingsideError } from "../errors.ts";
+import { type Backend, backends, type Hook, hooks } from "./hooks.ts";
+import { BpfObject, KernelTypes, LibbpfError } from "./libbpf.ts";
+import { refuseEarly } from "./needs.ts";
+import { objects } from "./objects.ts";
+
+export interface HookCheck {
+  /** The kernel function or tracepoint. */
+  hook: string;
+  type: Hook["type"];
+  works: boolean;
+  /** Where it does not: why, in the kernel's or libbpf's words, and what would help. */
+  why?: string;
+  remedy?: string;
+}
+
+export interface BackendCheck {
+  backend: Backend;
+  works: boolean;
+  hooks: HookCheck[];
+}
+
+export interface MachineCheck {
+  /** What `run` takes by itself; null where nothing works. */
+  uses: Backend | null;
+  backends: BackendCheck[];
+  /** What all of them lack. */
+  refusal?: string;
+}
+
+const EPERM = 1;
+const ENOENT = 2;
+const EACCES = 13;
+
+function remedyOf(type: Hook["type"], error: unknown): string {
+  const code = error instanceof LibbpfError ? error.code : 0;
+  if (type === "kprobe") {
+    if (code === ENOENT) return "Boot a kernel built with CONFIG_KPROBES=y, or use another backend.";
+    if (code === EACCES || code === EPERM) {
+      return "Set sysctl kernel.perf_event_paranoid to 2 or less, or add the capability SYS_ADMIN.";
+    }
+  }
+  if (type === "fentry" && code === EPERM) {
+    return "This kernel refuses trampolines to everybody (it is hardened); use another backend.";
+  }
+  if (type === "fentry" && code !== 0) return "Boot a kernel with direct trampolines: 5.10 on x86-64, 6.4 on arm64.";
+  return "Boot a kernel of 5.10 or newer.";
+}
+
+async function tryHook(backend: Backend, { program, target, type }: Hook): Promise<HookCheck> {
+  let failure: unknown;
+  for (const elf of Object.values(objects[backend])) {
+    const object = new BpfObject(await Bun.file(elf).bytes());
+    try {
+      for (const other of object.programNames()) if (other !== program) object.omit(other);
+      object.load();
+      object.attach(program);
+      return { hook: target, type, works: true };
+    } catch (error) {
+      failure = error;
+    } finally {
+      object.close();
+    }
+  }
+  return { hook: target, type, works: false, why: (failure as Error).message, remedy: remedyOf(type, failure) };
+}
+
+/** The hook, or the first of those that can take its place; undefined where it may be missing. */
+async function tryHooks(backend: Backend, first: Hook, kernel: KernelTypes): Promise<HookCheck | undefined> {
+  for (let hook: Hook | null | undefined = first; hook; hook = hook.else) {
+    if (kernel.has(hook.type, hook.target)) return tryHook(backend, hook);
+    if (hook.else === null) return undefined;
+  }
+  const { target, type } = first;
+  return { hook: target, type, works: false, why: "this kernel does not have it", remedy: remedyOf(type, undefined) };
+}
+
+/** Loads and attaches everything, one after the other, and leaves nothing behind. */
+export async function checkMachine(): Promise<MachineCheck> {
+  try {
+    refuseEarly();
+  } catch (error) {
+    if (!(error instanceof RingsideError)) throw error;
+    return { uses: null, backends: [], refusal: error.message };
+  }
+  using kernel = new KernelTypes();
+  const checked: BackendCheck[] = [];
+  for (const backend of backends) {
+    const results: HookCheck[] = [];
+    for (const hook of hooks[backend]) {
+      const result = await tryHooks(backend, hook, kernel);
+      if (result) results.push(result);
+    }
+    checked.push({ backend, works: results.every(({ works }) => works), hooks: results });
+  }
+  return { uses: checked.find(({ works }) => works)?.backend ?? null, backends: checked };
+}
+
+/** The same for people. */
+export function describe({ uses, backends: checked, refusal }: MachineCheck): string {
+  const lines = checked.flatMap(({ backend, works, hooks: results }) => [
+    `${backend}: ${works ? "works" : "does not work"}`,
+    ...results.flatMap(({ hook, type, works, why, remedy }) => [
+      `  ${works ? "ok     " : "missing"}  ${type} ${hook}`,
+      ...(works ? [] : [`           ${why}`, `           ${remedy}`]),
+    ]),
+  ]);
+  return [...lines, refusal ?? (uses ? `run uses ${uses}` : "no backend works here")].join("\n");
+}
