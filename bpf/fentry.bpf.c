@@ -9,8 +9,9 @@ int BPF_PROG(ringside_send, struct sock *sk)
 	return 0;
 }
 
-/* Before 6.5 sendfile and splice come this way. */
-SEC("fentry/tcp_sendpage_locked")
+/* Before 6.5 sendfile and splice come this way. (tcp_sendpage_locked may be inlined: it attaches,
+ * and never fires.) */
+SEC("fentry/do_tcp_sendpages")
 int BPF_PROG(ringside_sendpage, struct sock *sk)
 {
 	on_send(sk);

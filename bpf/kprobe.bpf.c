@@ -12,8 +12,9 @@ int BPF_KPROBE(ringside_send, struct sock *sk)
 	return 0;
 }
 
-/* Before 6.5 sendfile and splice come this way. */
-SEC("kprobe/tcp_sendpage_locked")
+/* Before 6.5 sendfile and splice come this way. (tcp_sendpage_locked may be inlined: it attaches,
+ * and never fires.) */
+SEC("kprobe/do_tcp_sendpages")
 int BPF_KPROBE(ringside_sendpage, struct sock *sk)
 {
 	on_send(sk);

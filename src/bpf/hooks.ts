@@ -20,10 +20,10 @@ const common: Hook[] = [
   { program: "ringside_destroy", target: "tcp_destroy_sock", type: "tracepoint" },
 ];
 const receive: Hook = { program: "ringside_receive", target: "tcp_rcv_space_adjust", type: "tracepoint" };
-/** Both halves of a send; the second is gone from 6.5 on, where the first does its work. */
+/** Both halves of a send; the second, of sendfile and splice, is gone from 6.5 on, where the first does its work. */
 const sends = (type: "fentry" | "kprobe"): Hook[] => [
   { program: "ringside_send", target: "tcp_sendmsg_locked", type },
-  { program: "ringside_sendpage", target: "tcp_sendpage_locked", type, else: null },
+  { program: "ringside_sendpage", target: "do_tcp_sendpages", type, else: null },
 ];
 /** The tracepoint is there from 6.16 on. */
 const sendTracepoint: Hook = {
