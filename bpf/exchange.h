@@ -5,6 +5,8 @@
  *
  * A send is seen at its entry, where nothing has moved yet: it is a candidate, which the next hook
  * commits if write_seq has moved by then. So a send that fails, or sends nothing, counts nowhere.
+ *
+ * Their times are monotonic, not boot time: that costs a cache line more, and a hook takes few.
  */
 #ifndef RINGSIDE_EXCHANGE_H
 #define RINGSIDE_EXCHANGE_H
@@ -81,7 +83,7 @@ static __always_inline void exchange_send(struct tcp_sock *tp, struct state *sta
 	write_begin(state);
 	if (send_pending(state, word))
 		send_commit(state, state->sent_at);
-	state->sent_at = bpf_ktime_get_boot_ns();
+	state->sent_at = bpf_ktime_get_ns();
 	state->last_write = word;
 	write_end(state);
 }
@@ -95,7 +97,7 @@ static __always_inline void exchange_sent(struct tcp_sock *tp, struct state *sta
 	if ((s32)(word - state->last_write) <= 0)
 		return;
 	write_begin(state);
-	send_commit(state, bpf_ktime_get_boot_ns());
+	send_commit(state, bpf_ktime_get_ns());
 	state->last_write = word;
 	write_end(state);
 }
@@ -111,7 +113,7 @@ static __always_inline void exchange_receive(struct tcp_sock *tp, struct state *
 	word = received_word(tp);
 	if (word == state->last_copied)
 		return;
-	now = bpf_ktime_get_boot_ns();
+	now = bpf_ktime_get_ns();
 	write_begin(state);
 	if (send_pending(state, sent_word(tp, state->flags)))
 		send_commit(state, state->sent_at);

@@ -25,9 +25,10 @@ static __always_inline void seed_forget(struct tcp_sock *tp)
 	bpf_map_delete_elem(&seeds, &key);
 }
 
+/* Not inline: it is rare, and the hooks are the smaller for it. */
 /* State for a connection that is older than its hooks. By the seed its totals start when the agent
  * did; without one they start here, and what this very hook has just read is not counted. */
-static __always_inline struct state *adopt(struct tcp_sock *tp)
+static __noinline struct state *adopt(struct tcp_sock *tp)
 {
 	u64 key = (u64)tp, now = bpf_ktime_get_boot_ns();
 	struct seed *seed, found;
@@ -131,7 +132,7 @@ static __always_inline void on_established(struct tcp_sock *tp)
 	totals_anchor(state, &raw, syn, 0);
 	state->connect_us = (now - state->born_at) / 1000;
 	if (syn && raw.sent > syn) /* a Fast Open client has asked with its SYN */
-		state->turn_at = state->born_at;
+		state->turn_at = bpf_ktime_get_ns() - (now - state->born_at);
 	state->flags |= STATE_ESTABLISHED;
 	write_end(state);
 }
