@@ -1,16 +1,7 @@
 import { afterEach, describe, expect, spyOn, test } from "bun:test";
 import { RingsideError } from "./errors.ts";
-import {
-  type End,
-  formatBytes,
-  formatDuration,
-  type Link,
-  quantile,
-  rowsOf,
-  type Snapshot,
-  tableOf,
-  top,
-} from "./top.ts";
+import type { End, Link, LinksReport } from "./serve/links.ts";
+import { formatBytes, formatDuration, quantile, rowsOf, tableOf, top } from "./top.ts";
 
 const end = (workload: string, more: Partial<End> = {}): End => ({
   type: "pod",
@@ -38,8 +29,8 @@ const link = (client: string, server: string, sent: number, requests: number, mo
   ...more,
 });
 
-const before: Snapshot = { time: 1_000, links: [link("web", "api", 100_000, 10)] };
-const now: Snapshot = {
+const before: LinksReport = { time: 1_000, links: [link("web", "api", 100_000, 10)] };
+const now: LinksReport = {
   time: 3_000,
   links: [
     link("once", "api", 1, 0, { reporter: "client", port: 81 }),

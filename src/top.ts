@@ -1,42 +1,6 @@
 import Table from "cli-table3";
 import { RingsideError } from "./errors.ts";
-
-/** What `GET /api/links` answers. Counters are decimal texts, for they have 64 bits. */
-export interface Snapshot {
-  /** Milliseconds since 1970. */
-  time: number;
-  links: Link[];
-}
-
-export interface Link {
-  reporter: "client" | "server";
-  /** The client's end. */
-  source: End;
-  /** The server's end. */
-  destination: End;
-  /** The Service that was dialled, or "". */
-  service: string;
-  /** The server's. */
-  port: number;
-  /** Payload bytes from source to destination, whoever reports. */
-  sent: string;
-  /** Payload bytes of the answer. */
-  received: string;
-  requests: string;
-  duration_ns: string;
-  /** Exchanges by duration: bucket i has those of at most 2^(i-14) s, the 18th what is longer than 4 s. */
-  buckets: string[];
-  connections: number;
-  active: number;
-}
-
-export interface End {
-  type: "external" | "pod" | "node" | "service";
-  namespace: string;
-  name: string;
-  workload: string;
-  kind: string;
-}
+import type { End, Link, LinksReport } from "./serve/links.ts";
 
 export interface Totals {
   sent: bigint;
@@ -79,7 +43,7 @@ const SHORTEST_NAME = 12;
 /**
  * The links of a snapshot, most bytes first. Both reporters' links of the same workloads and port are one row.
  */
-export function rowsOf(snapshot: Snapshot): Row[] {
+export function rowsOf(snapshot: LinksReport): Row[] {
   const rows = new Map<string, Row>();
   for (const link of snapshot.links) {
     const client = nameOf(link.source);
@@ -108,8 +72,8 @@ export function rowsOf(snapshot: Snapshot): Row[] {
  * @param height   lines, the head and "and N more" among them
  */
 export function tableOf(
-  previous: Snapshot | undefined,
-  current: Snapshot,
+  previous: LinksReport | undefined,
+  current: LinksReport,
   width: number,
   height = Number.POSITIVE_INFINITY,
 ): string {
@@ -185,7 +149,7 @@ export async function top({ url, once, interval }: TopOptions): Promise<void> {
     wake();
   };
   process.once("SIGINT", stop).once("SIGTERM", stop);
-  let previous: Snapshot | undefined;
+  let previous: LinksReport | undefined;
   try {
     stdout.write(HIDE_CURSOR + CLEAR);
     while (!stopped) {
@@ -215,11 +179,11 @@ const CLEAR = "\x1b[2J";
 const CLEAR_LINE = "\x1b[K";
 const CLEAR_BELOW = "\x1b[J";
 
-async function fetchLinks(url: string): Promise<Snapshot> {
+async function fetchLinks(url: string): Promise<LinksReport> {
   try {
     const response = await fetch(new URL("/api/links", url), { signal: AbortSignal.timeout(10_000) });
     if (!response.ok) throw new Error(`the answer is ${response.status} ${response.statusText}`);
-    const snapshot = (await response.json()) as Snapshot | null;
+    const snapshot = (await response.json()) as LinksReport | null;
     if (typeof snapshot?.time !== "number" || !Array.isArray(snapshot.links))
       throw new Error("the answer has no links");
     return snapshot;

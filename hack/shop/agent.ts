@@ -1,7 +1,7 @@
 import { openSync, readFileSync, writeFileSync } from "node:fs";
 import type { Subprocess } from "bun";
 import { RingsideError } from "../../src/errors.ts";
-import type { Snapshot } from "../../src/top.ts";
+import type { LinksReport } from "../../src/serve/links.ts";
 import { parse, type Scrape } from "./exposition.ts";
 import { identities } from "./identities.ts";
 
@@ -46,7 +46,7 @@ export class Agent {
   }
 
   /** The links as they are counted now, held back by nothing. */
-  async links(): Promise<Snapshot> {
+  async links(): Promise<LinksReport> {
     return JSON.parse(await this.#get("/api/links"));
   }
 

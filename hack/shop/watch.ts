@@ -1,4 +1,5 @@
-import { type Snapshot, tableOf } from "../../src/top.ts";
+import type { LinksReport } from "../../src/serve/links.ts";
+import { tableOf } from "../../src/top.ts";
 import type { Agent } from "./agent.ts";
 import { tenant } from "./cluster.ts";
 import { type Scrape, sum } from "./exposition.ts";
@@ -7,7 +8,7 @@ import { footer } from "./footer.ts";
 import type { Shop } from "./shop.ts";
 
 /** What one second brings: a scrape, the links, and what the agent has used by then. */
-export type Tick = Scrape & { links: Snapshot } & ReturnType<Agent["usage"]>;
+export type Tick = Scrape & { links: LinksReport } & ReturnType<Agent["usage"]>;
 
 /** Looks at the agent once a second, as Prometheus would, and draws the screen. */
 export class Watch {
@@ -65,6 +66,6 @@ export class Watch {
 }
 
 /** Those of the shop: the agent counts everything else on this machine, too. */
-function linksOf({ links }: Snapshot): Snapshot["links"] {
+function linksOf({ links }: LinksReport): LinksReport["links"] {
   return links.filter(({ source }) => source.namespace === tenant);
 }

@@ -1,8 +1,8 @@
 /** What the agent serves: /metrics, /healthz, /readyz, /api/links. */
 import type { Address } from "../config.ts";
-import type { Core, Link } from "../core/core.ts";
-import type { Owner } from "../core/names.ts";
+import type { Core } from "../core/core.ts";
 import { RingsideError } from "../errors.ts";
+import { linksReport } from "./links.ts";
 import type { SelfMetrics } from "./metrics.ts";
 import type { Scrapers } from "./scrapers.ts";
 
@@ -22,26 +22,6 @@ export interface Server {
   ready(): void;
   /** Takes no more requests, and waits for those under way. */
   stop(): Promise<void>;
-}
-
-const end = ({ type, namespace, name, workload, kind }: Owner) => ({ type, namespace, name, workload, kind });
-
-/** A link as /api/links tells it: 64-bit values as decimal strings, durations in ns. */
-function linkRow(link: Link) {
-  return {
-    reporter: link.reporter,
-    source: end(link.source),
-    destination: end(link.destination),
-    service: link.service,
-    port: link.port,
-    sent: String(link.sent),
-    received: String(link.received),
-    requests: String(link.exchanges),
-    duration_ns: String(link.durationNs),
-    buckets: link.buckets.map(String),
-    connections: link.connections,
-    active: link.active,
-  };
 }
 
 /** @throws RingsideError where the address cannot be had */
@@ -76,7 +56,7 @@ export function serve(address: Address, { core, metrics, scrapers, now }: Parts)
           case "/readyz":
             return isReady ? text(200, "ready") : text(503, "not attached yet");
           case "/api/links":
-            return Response.json({ time: Date.now(), links: core.links().map(linkRow) });
+            return Response.json(linksReport(core.links()));
           default:
             return text(404, "there are /metrics, /healthz, /readyz and /api/links");
         }

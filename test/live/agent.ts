@@ -3,7 +3,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
-import { type Ends, type Link, podList } from "../truth/truth.ts";
+import type { Link } from "../../src/serve/links.ts";
+import { type Ends, podList } from "../truth/truth.ts";
 
 const main = join(import.meta.dir, "../../src/main.ts");
 

@@ -1,10 +1,10 @@
 import { expect, test } from "bun:test";
+import type { Link } from "../../src/serve/links.ts";
 import {
   compareDurations,
   compareLinks,
   compareLosses,
   compareMetrics,
-  type Link,
   parseMetrics,
   parseTruth,
   podList,

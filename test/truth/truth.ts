@@ -1,5 +1,7 @@
 /** What the programs of test/truth say they sent and received, against what the agent says. */
 
+import type { End, Link } from "../../src/serve/links.ts";
+
 /** One end of one connection, as `traffic` prints it: bytes, and nanoseconds. */
 export interface TruthLine {
   scenario: string;
@@ -27,30 +29,6 @@ export interface Pod {
 export interface Ends {
   client: Pod;
   server: Pod;
-}
-
-interface Endpoint {
-  type: string;
-  namespace: string;
-  name: string;
-  workload: string;
-  kind: string;
-}
-
-/** A row of `GET /api/links`; counters are decimal strings, and `sent` is client to server whoever reports. */
-export interface Link {
-  reporter: Role;
-  source: Endpoint;
-  destination: Endpoint;
-  service: string;
-  port: number;
-  sent: string;
-  received: string;
-  requests: string;
-  duration_ns: string;
-  buckets: string[];
-  connections: number;
-  active: number;
 }
 
 /** What one reporter must have counted on one port. Each scenario has a port of its own. */
@@ -110,7 +88,7 @@ function sums(lines: TruthLine[]): Sum[] {
   return [...byEnd.values()];
 }
 
-const isPod = (endpoint: Endpoint, pod: Pod) => endpoint.namespace === pod.namespace && endpoint.name === pod.name;
+const isPod = (endpoint: End, pod: Pod) => endpoint.namespace === pod.namespace && endpoint.name === pod.name;
 
 function rowOf(links: Link[], ends: Ends, { reporter, port }: Pick<Sum, "reporter" | "port">): Link[] {
   return links.filter(

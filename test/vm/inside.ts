@@ -2,9 +2,11 @@
  * Runs inside the emulated machine: the same traffic once for each backend, with the witness beside,
  * and leaves what everyone said in out/BACKEND.json for the tests to compare.
  */
+
+import type { Link } from "../../src/serve/links.ts";
 import { settled, startAgent } from "../live/agent.ts";
 import { runTraffic, trafficEnds } from "../truth/traffic.ts";
-import { compareLinks, compareMetrics, type Link, type TruthLine } from "../truth/truth.ts";
+import { compareLinks, compareMetrics, type TruthLine } from "../truth/truth.ts";
 import { startWitness, type WitnessLine } from "../witness/witness.ts";
 
 export interface Observed {
