@@ -22,7 +22,7 @@ const truth = parseTruth(`\
 {"scenario":"refused","role":"client","local":"0.0.0.0","local_port":5003,"remote":"10.0.0.2","remote_port":82,"sent":0,"received":0,"exchanges":0,"duration_ns":0}
 `);
 
-const endpoint = (name: string) => ({ type: "pod", namespace: "shop", name, workload: name, kind: "Pod" });
+const endpoint = (name: string) => ({ type: "pod" as const, namespace: "shop", name, workload: name, kind: "Pod" });
 const link = (reporter: Link["reporter"], change: Partial<Link> = {}): Link => ({
   reporter,
   source: endpoint("web"),
