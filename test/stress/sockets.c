@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Connections in any number, both ends here, over the loopback of network namespaces of its own.
+ * Does what lines on its standard input say, and answers each with one line of numbers:
+ *
+ *   namespace                     goes on in a new network namespace; answers its inode
+ *   open N                        opens N connections; answers how many there are now
+ *   move FROM TO STEP ASK REPLY   on each STEP-th connection of FROM to TO - 1, the client sends
+ * ASK bytes, the server reads them and sends REPLY, the client reads those; answers on how many
+ *   close FROM TO                 closes connections FROM to TO - 1; answers how many
+ *   churn N ASK REPLY             opens, moves and closes N connections, one after the other
+ *   stream                        sends on all connections at once, the even ones in bulk, the odd
+ *                                 ones in ping-pong; answers how many
+ *   halt                          ends that; answers what each client has sent and received
+ *
+ * Nothing is left unread. The bytes of a move fit into the sockets' buffers.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PORT	    8200
+#define PER_ADDRESS 20000 /* of some 28,000 ephemeral ports */
+#define ADDRESSES   250
+#define BULK	    (256 << 10)
+#define PING	    1400
+
+__attribute__((noreturn)) static void die(const char *step)
+{
+	fprintf(stderr, "sockets: cannot %s: %s\n", step, strerror(errno));
+	exit(1);
+}
+
+static struct pair {
+	int client, server;
+} * pairs;
+static size_t count;
+
+static int listeners[ADDRESSES]; /* of this namespace, -1 where there is none yet */
+static size_t made;		 /* connections in this namespace */
+
+static void namespace(void)
+{
+	struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+	struct stat inode;
+	int fd;
+
+	if (unshare(CLONE_NEWNET) != 0)
+		die("make a network namespace");
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo) != 0)
+		die("set lo up");
+	close(fd);
+	for (int i = 0; i < ADDRESSES; i++)
+		listeners[i] = -1;
+	made = 0;
+	if (stat("/proc/thread-self/ns/net", &inode) != 0)
+		die("look at the namespace");
+	printf("%lu\n", (unsigned long)inode.st_ino);
+}
+
+static int listen_at(const struct sockaddr_in *address)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || bind(fd, (const void *)address, sizeof(*address)) != 0 || listen(fd, 16) != 0)
+		die("listen");
+	return fd;
+}
+
+static struct pair make(void)
+{
+	size_t i = made++ / PER_ADDRESS % ADDRESSES;
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_port = htons(PORT),
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK + i)};
+	struct pair pair;
+
+	if (listeners[i] < 0)
+		listeners[i] = listen_at(&address);
+	pair.client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (pair.client < 0 || connect(pair.client, (void *)&address, sizeof(address)) != 0)
+		die("connect");
+	pair.server = accept4(listeners[i], NULL, NULL, SOCK_CLOEXEC);
+	if (pair.server < 0)
+		die("accept");
+	return pair;
+}
+
+static void pass(int from, int to, size_t bytes)
+{
+	static char buffer[1 << 20];
+
+	if (bytes > sizeof(buffer))
+		errno = EMSGSIZE;
+	if (bytes > sizeof(buffer) || write(from, buffer, bytes) != (ssize_t)bytes)
+		die("write");
+	while (bytes > 0) {
+		ssize_t n = read(to, buffer, bytes);
+
+		if (n <= 0)
+			die("read");
+		bytes -= n;
+	}
+}
+
+static void move(struct pair pair, size_t ask, size_t reply)
+{
+	if (ask > 0)
+		pass(pair.client, pair.server, ask);
+	if (reply > 0)
+		pass(pair.server, pair.client, reply);
+}
+
+static void close_pair(struct pair pair)
+{
+	close(pair.client);
+	close(pair.server);
+}
+
+struct stream {
+	struct pair pair;
+	bool bulk;
+	uint64_t sent, received;
+	pthread_t client, server;
+};
+
+static atomic_bool over;
+
+static void *stream_client(void *argument)
+{
+	struct stream *stream = argument;
+	char *buffer = calloc(1, BULK);
+
+	while (!over) {
+		size_t size = stream->bulk ? BULK : PING, back = stream->bulk ? 0 : PING;
+
+		if (write(stream->pair.client, buffer, size) != (ssize_t)size)
+			die("stream");
+		stream->sent += size;
+		while (back > 0) {
+			ssize_t n = read(stream->pair.client, buffer, back);
+
+			if (n <= 0)
+				die("read the stream");
+			stream->received += n;
+			back -= n;
+		}
+	}
+	shutdown(stream->pair.client, SHUT_WR);
+	free(buffer);
+	return NULL;
+}
+
+static void *stream_server(void *argument)
+{
+	struct stream *stream = argument;
+	char *buffer = calloc(1, BULK);
+	ssize_t n;
+
+	while ((n = read(stream->pair.server, buffer, BULK)) > 0) {
+		if (!stream->bulk && write(stream->pair.server, buffer, n) != n)
+			die("answer the stream");
+	}
+	if (n < 0)
+		die("read the stream");
+	free(buffer);
+	return NULL;
+}
+
+static struct stream *streams;
+
+static void stream(void)
+{
+	streams = calloc(count, sizeof(*streams));
+	over = false;
+	for (size_t i = 0; i < count; i++) {
+		streams[i].pair = pairs[i];
+		streams[i].bulk = i % 2 == 0;
+		if (pthread_create(&streams[i].client, NULL, stream_client, &streams[i]) != 0 ||
+		    pthread_create(&streams[i].server, NULL, stream_server, &streams[i]) != 0)
+			die("start a thread");
+	}
+	printf("%zu\n", count);
+}
+
+static void halt(void)
+{
+	over = true;
+	for (size_t i = 0; i < count; i++) {
+		pthread_join(streams[i].client, NULL);
+		pthread_join(streams[i].server, NULL);
+		printf("%s%llu %llu", i ? " " : "", (unsigned long long)streams[i].sent,
+		       (unsigned long long)streams[i].received);
+	}
+	printf("\n");
+	free(streams);
+}
+
+int main(void)
+{
+	struct rlimit files;
+	char line[128];
+
+	/* As many as this machine allows; who wants more starts more of these. */
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+		die("ask for the limit on files");
+	files.rlim_cur = files.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &files) != 0)
+		die("raise the limit on files");
+	pairs = calloc(files.rlim_max / 2, sizeof(*pairs));
+	if (pairs == NULL)
+		die("allocate");
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	while (fgets(line, sizeof(line), stdin)) {
+		size_t n, from, to, step, ask, reply, done = 0;
+
+		if (strcmp(line, "namespace\n") == 0) {
+			namespace();
+		} else if (sscanf(line, "open %zu", &n) == 1) {
+			while (n-- > 0)
+				pairs[count++] = make();
+			printf("%zu\n", count);
+		} else if (sscanf(line, "move %zu %zu %zu %zu %zu", &from, &to, &step, &ask,
+				  &reply) == 5) {
+			for (size_t i = from; i < to && i < count; i += step, done++)
+				move(pairs[i], ask, reply);
+			printf("%zu\n", done);
+		} else if (sscanf(line, "close %zu %zu", &from, &to) == 2) {
+			for (size_t i = from; i < to && i < count; i++, done++)
+				close_pair(pairs[i]);
+			printf("%zu\n", done);
+		} else if (sscanf(line, "churn %zu %zu %zu", &n, &ask, &reply) == 3) {
+			for (; done < n; done++) {
+				struct pair pair = make();
+
+				move(pair, ask, reply);
+				close_pair(pair);
+			}
+			printf("%zu\n", done);
+		} else if (strcmp(line, "stream\n") == 0) {
+			stream();
+		} else if (strcmp(line, "halt\n") == 0) {
+			halt();
+		} else {
+			fprintf(stderr, "sockets: what is this? %s", line);
+			return 2;
+		}
+	}
+	return 0;
+}
