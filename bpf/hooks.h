@@ -25,9 +25,9 @@ static __always_inline void seed_forget(struct tcp_sock *tp)
 	bpf_map_delete_elem(&seeds, &key);
 }
 
-/* Not inline: it is rare, and the hooks are the smaller for it. */
 /* State for a connection that is older than its hooks. By the seed its totals start when the agent
- * did; without one they start here, and what this very hook has just read is not counted. */
+ * did; without one they start here, and what this very hook has just read is not counted. Not
+ * inline: it is rare, and the hooks are the smaller for it. */
 static __noinline struct state *adopt(struct tcp_sock *tp)
 {
 	u64 key = (u64)tp, now = bpf_ktime_get_boot_ns();
@@ -278,6 +278,9 @@ static __always_inline int sweep(struct tcp_sock *tp, struct state *state)
 		return 0;
 	}
 	if (record->kind == KIND_SNAPSHOT) {
+		/* The FIN's flag is set a moment before write_seq counts it. */
+		if (record->sent < state->posted_sent)
+			record->sent = state->posted_sent;
 		state->posted_sent = record->sent;
 		state->posted_received = record->received;
 	}
