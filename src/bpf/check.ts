@@ -1,9 +1,10 @@
 /** What this machine allows: every hook of every backend, loaded and attached by itself, and what a missing one needs. */
 import { RingsideError } from "../errors.ts";
 import { type Backend, backends, type Hook, hooks } from "./hooks.ts";
-import { BpfObject, KernelTypes, LibbpfError } from "./libbpf.ts";
+import { KernelTypes, LibbpfError } from "./libbpf.ts";
 import { refuseEarly } from "./needs.ts";
 import { objects } from "./objects.ts";
+import { openObject } from "./open.ts";
 
 export interface HookCheck {
   /** The kernel function or tracepoint. */
@@ -48,10 +49,11 @@ function remedyOf(type: Hook["type"], error: unknown): string {
   return "Boot a kernel of 5.10 or newer.";
 }
 
-async function tryHook(backend: Backend, { program, target, type }: Hook): Promise<HookCheck> {
+async function tryHook(backend: Backend, hook: Hook, kernel: KernelTypes): Promise<HookCheck> {
+  const { program, target, type } = hook;
   let failure: unknown;
   for (const elf of Object.values(objects[backend])) {
-    const object = new BpfObject(await Bun.file(elf).bytes());
+    const object = await openObject(backend, elf, kernel);
     try {
       for (const other of object.programNames()) if (other !== program) object.omit(other);
       object.load();
@@ -69,7 +71,7 @@ async function tryHook(backend: Backend, { program, target, type }: Hook): Promi
 /** The hook, or the first of those that can take its place; undefined where it may be missing. */
 async function tryHooks(backend: Backend, first: Hook, kernel: KernelTypes): Promise<HookCheck | undefined> {
   for (let hook: Hook | null | undefined = first; hook; hook = hook.else) {
-    if (kernel.has(hook.type, hook.target)) return tryHook(backend, hook);
+    if (kernel.has(hook.type, hook.target)) return tryHook(backend, hook, kernel);
     if (hook.else === null) return undefined;
   }
   const { target, type } = first;

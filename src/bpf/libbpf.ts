@@ -42,6 +42,7 @@ const lib = library("libbpf.so.1", {
   bpf_map__name: { args: [pointer], returns: cstring },
   bpf_map__fd: { args: [pointer], returns: i32 },
   bpf_map__reuse_fd: { args: [pointer, i32], returns: i32 },
+  bpf_map__set_map_flags: { args: [pointer, u32], returns: i32 },
   bpf_map__set_max_entries: { args: [pointer, u32], returns: i32 },
   bpf_map__initial_value: { args: [pointer, pointer], returns: pointer },
   bpf_program__name: { args: [pointer], returns: cstring },
@@ -204,6 +205,11 @@ export class BpfObject {
 
   setMaxEntries(map: string, entries: number): void {
     check("bpf_map__set_max_entries", lib.bpf_map__set_max_entries(this.map(map), entries));
+  }
+
+  /** Before load: all of this map's memory is taken at once. */
+  preallocate(map: string): void {
+    check("bpf_map__set_map_flags", lib.bpf_map__set_map_flags(this.map(map), 0));
   }
 
   /** Before load: this map is the one that another object holds. */

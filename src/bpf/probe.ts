@@ -17,6 +17,7 @@ import {
 } from "./libbpf.ts";
 import { refuseEarly } from "./needs.ts";
 import { objects, seedObject } from "./objects.ts";
+import { openObject } from "./open.ts";
 import { Ring, type Sink } from "./ring.ts";
 
 /** A clean connection is written again every so many sweeps, so that the core knows it to be alive. */
@@ -105,7 +106,7 @@ export class Probe {
     hashed: boolean,
   ): Promise<Probe> {
     const { attach, omit } = plan(backend, kernel);
-    const object = new BpfObject(await Bun.file(elf).bytes());
+    const object = await openObject(backend, elf, kernel);
     try {
       const config = object.initialValue(".rodata.config");
       config.setUint32(abi.config.maxConnections, options.maxConnections, true);
