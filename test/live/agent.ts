@@ -33,12 +33,12 @@ export async function runToEnd(
 }
 
 /** Starts an agent that names the two ends, on a port of its own, and waits until it is attached. */
-export async function startAgent(ends: Ends, flags: string[] = []): Promise<Agent> {
+export async function startAgent(ends: Ends, flags: string[] = [], wrap: string[] = []): Promise<Agent> {
   const folder = await mkdtemp(join(tmpdir(), "ringside-"));
   const identities = join(folder, "identities.json");
   await writeFile(identities, JSON.stringify(podList([ends.client, ends.server])));
   const args = ["run", "--listen", "127.0.0.1:0", "--identities", identities, ...quick, ...flags];
-  const child = Bun.spawn([process.execPath, main, ...args], { stdout: "inherit", stderr: "pipe" });
+  const child = Bun.spawn([...wrap, process.execPath, main, ...args], { stdout: "inherit", stderr: "pipe" });
   let said = "";
   const url = await new Promise<string>((resolve, reject) => {
     (async () => {
