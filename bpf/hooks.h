@@ -107,7 +107,7 @@ static __always_inline void on_birth(struct tcp_sock *tp, u8 role)
 
 	seed_forget(tp);
 	if (state && state->id) {
-		post_last(tp, state, KIND_FINAL, REASON_NONE);
+		post_last(tp, state, KIND_FINAL);
 		end(state);
 	}
 	state_begin(tp, role, bpf_ktime_get_boot_ns());
@@ -160,6 +160,7 @@ static __always_inline u8 reason_of(struct tcp_sock *tp)
 	case ETIMEDOUT:
 		return REASON_TIMED_OUT;
 	case ECONNRESET:
+	case EPIPE: /* the peer's RST came after its FIN */
 		return REASON_RESET;
 	case EHOSTUNREACH:
 	case ENETUNREACH:
@@ -175,10 +176,11 @@ static __always_inline void on_close(struct tcp_sock *tp)
 
 	if (!state || !state->id || state->flags & STATE_CLOSED)
 		return;
+	state->reason = reason_of(tp);
 	if (!(state->flags & STATE_ESTABLISHED)) {
 		state->flags |= STATE_CLOSED; /* its totals are 0 */
 		if (state->role == ROLE_CLIENT)
-			post_last(tp, state, KIND_FAILED, reason_of(tp));
+			post_last(tp, state, KIND_FAILED);
 		end(state);
 		return;
 	}
@@ -190,7 +192,7 @@ static __always_inline void on_close(struct tcp_sock *tp)
 	write_end(state);
 	/* Nobody reads a dead socket: its destruction follows at once, and says all. */
 	if (!(READ(SOCK_COMMON(tp)->skc_flags) & SOCK_DEAD))
-		post_last(tp, state, KIND_CLOSED, reason_of(tp));
+		post_last(tp, state, KIND_CLOSED);
 }
 
 SEC("tp_btf/inet_sock_set_state")
@@ -223,6 +225,41 @@ int BPF_PROG(ringside_state, const struct sock *sk, int from, int to)
 	return 0;
 }
 
+/* The kernel resets what is no socket of ours, too: none at all, a request, a time-wait. */
+static __always_inline void on_reset(struct sock *sk, u8 flag)
+{
+	struct tcp_sock *tp;
+	struct state *state;
+	u8 tcp_state;
+
+	if (!sk)
+		return;
+	tcp_state = READ(sk->__sk_common.skc_state);
+	if (tcp_state == TCP_NEW_SYN_RECV || tcp_state == TCP_TIME_WAIT)
+		return;
+	tp = tcp_sock_of(sk);
+	state = tp ? state_of(tp) : NULL;
+	if (!state || !state->id)
+		return;
+	write_begin(state);
+	state->flags |= flag;
+	write_end(state);
+}
+
+SEC("tp_btf/tcp_send_reset")
+int BPF_PROG(ringside_send_reset, const struct sock *sk)
+{
+	on_reset((struct sock *)sk, STATE_RESET_SENT);
+	return 0;
+}
+
+SEC("tp_btf/tcp_receive_reset")
+int BPF_PROG(ringside_receive_reset, struct sock *sk)
+{
+	on_reset(sk, STATE_RESET_RECEIVED);
+	return 0;
+}
+
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(ringside_destroy, struct sock *sk)
 {
@@ -236,7 +273,7 @@ int BPF_PROG(ringside_destroy, struct sock *sk)
 	if (!state)
 		return 0;
 	if (state->id) {
-		post_last(tp, state, KIND_FINAL, reason_of(tp));
+		post_last(tp, state, KIND_FINAL);
 		end(state);
 	}
 	state_delete(tp);

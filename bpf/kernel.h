@@ -37,6 +37,7 @@ enum {
 	TCP_LAST_ACK,
 	TCP_LISTEN,
 	TCP_CLOSING,
+	TCP_NEW_SYN_RECV,
 };
 
 /* include/net/sock.h, enum sock_flags */
@@ -44,11 +45,12 @@ enum {
 #define SOCK_DONE (1 << 1) /* a FIN was received */
 
 /* uapi errno.h */
-#define EHOSTUNREACH 113
+#define EPIPE	     32
 #define ENETUNREACH  101
 #define ECONNRESET   104
 #define ETIMEDOUT    110
 #define ECONNREFUSED 111
+#define EHOSTUNREACH 113
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 

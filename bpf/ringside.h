@@ -29,7 +29,7 @@ enum kind {
 };
 
 enum reason {
-	REASON_NONE, /* closed by its own user */
+	REASON_NONE, /* no error: closed by its users */
 	REASON_REFUSED,
 	REASON_TIMED_OUT,
 	REASON_RESET,
@@ -38,7 +38,9 @@ enum reason {
 };
 
 enum record_flag {
-	RECORD_SEEDED = 1, /* older than the agent: its totals start at first sight */
+	RECORD_SEEDED = 1,	   /* older than the agent: its totals start at first sight */
+	RECORD_RESET_SENT = 2,	   /* our end has sent an RST */
+	RECORD_RESET_RECEIVED = 4, /* or had one */
 };
 
 /* A snapshot of one connection: 208 bytes. Addresses are IPv6 or v4-mapped, in network order;

@@ -138,18 +138,19 @@ static __always_inline void fill(struct record *record, struct tcp_sock *tp,
 	record->spare = 0;
 	record->role = state->role;
 	record->kind = kind;
-	record->reason = REASON_NONE;
-	record->flags = state->flags & STATE_SEEDED ? RECORD_SEEDED : 0;
+	record->reason = state->reason;
+	record->flags = (state->flags & STATE_SEEDED ? RECORD_SEEDED : 0) |
+			(state->flags & STATE_RESET_SENT ? RECORD_RESET_SENT : 0) |
+			(state->flags & STATE_RESET_RECEIVED ? RECORD_RESET_RECEIVED : 0);
 }
 
 /* A last word, from under the socket's lock. The closed one is lost only if the final is too. */
-static __noinline void post_last(struct tcp_sock *tp, struct state *state, u8 kind, u8 reason)
+static __noinline void post_last(struct tcp_sock *tp, struct state *state, u8 kind)
 {
 	struct record *record = record_reserve();
 
 	if (record) {
 		fill(record, tp, state, kind);
-		record->reason = reason;
 		state->posted_sent = record->sent;
 		state->posted_received = record->received;
 		record_submit(record);

@@ -16,6 +16,8 @@ enum state_flag {
 	STATE_CLOSED = 2,      /* totals are frozen; a final follows */
 	STATE_FIN = 4,	       /* write_seq counts our FIN */
 	STATE_SEEDED = 8,
+	STATE_RESET_SENT = 16,
+	STATE_RESET_RECEIVED = 32,
 };
 
 /* 184 bytes: with its bookkeeping, socket storage takes 448 B a socket; at 192 it would be 704. The
@@ -32,7 +34,9 @@ struct state {
 	u32 events; /* odd while a hook writes */
 	u8 role;
 	u8 flags;
-	u8 spare[2];
+	u8 reason; /* of its end, as TCP_CLOSE found it: the application may fetch the error since
+		    */
+	u8 spare;
 	u32 buckets[BUCKETS];
 	u64 born_at;
 	u64 base_sent; /* subtracted from the kernel's totals; once closed, the total itself */

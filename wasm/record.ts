@@ -42,3 +42,5 @@ export const REASON_RESET: u8 = 3;
 export const REASON_UNREACHABLE: u8 = 4;
 export const REASON_OTHER: u8 = 5;
 export const RECORD_SEEDED: u8 = 1;
+export const RECORD_RESET_SENT: u8 = 2;
+export const RECORD_RESET_RECEIVED: u8 = 4;

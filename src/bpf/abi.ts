@@ -93,4 +93,6 @@ export const reason = {
 /** enum record_flag */
 export const recordFlag = {
   seeded: 1,
+  resetSent: 2,
+  resetReceived: 4,
 } as const;

@@ -17,6 +17,8 @@ export interface Hook {
 
 const common: Hook[] = [
   { program: "ringside_state", target: "inet_sock_set_state", type: "tracepoint" },
+  { program: "ringside_send_reset", target: "tcp_send_reset", type: "tracepoint" },
+  { program: "ringside_receive_reset", target: "tcp_receive_reset", type: "tracepoint" },
   { program: "ringside_destroy", target: "tcp_destroy_sock", type: "tracepoint" },
 ];
 const receive: Hook = { program: "ringside_receive", target: "tcp_rcv_space_adjust", type: "tracepoint" };
