@@ -33,13 +33,10 @@ static __noinline struct state *adopt(struct tcp_sock *tp)
 	u64 key = (u64)tp, now = bpf_ktime_get_boot_ns();
 	struct seed *seed, found;
 	struct state *state;
-	u8 role;
 
 	if (!carries_data(READ(SOCK_COMMON(tp)->skc_state)))
 		return NULL;
-	/* An accepted socket has its listener's backlog. */
-	role = READ(SOCK(tp)->sk_max_ack_backlog) ? ROLE_SERVER : ROLE_CLIENT;
-	state = state_begin(tp, role, now);
+	state = state_begin(tp, role_of(tp), now);
 	if (!state)
 		return NULL;
 	write_begin(state);

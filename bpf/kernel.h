@@ -76,9 +76,21 @@ struct inet_ehash_bucket {
 	struct hlist_nulls_head chain;
 };
 
+struct inet_listen_hashbucket {
+	struct hlist_nulls_head nulls_head;
+};
+
 struct inet_hashinfo {
 	struct inet_ehash_bucket *ehash;
 	unsigned int ehash_mask;
+	struct inet_listen_hashbucket
+		*lhash2; /* from 5.19 on it has all listeners, by nulls_head */
+	unsigned int lhash2_mask;
+};
+
+/* Before 5.19. */
+struct inet_hashinfo___before {
+	struct inet_listen_hashbucket listening_hash[32];
 };
 
 struct inet_timewait_death_row {
