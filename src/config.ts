@@ -3,6 +3,7 @@ import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typin
 import ms from "ms";
 import pkg from "../package.json" with { type: "json" };
 import { backends } from "./bpf/hooks.ts";
+import { defaultMaxConnections } from "./limit.ts";
 
 /** 9100 to 9999, the exporters' usual ports, are all taken. */
 export const DEFAULT_LISTEN = "0.0.0.0:12020";
@@ -99,7 +100,7 @@ export const run = new Command("run")
     new Option("--max-connections <n>", "connections counted at once; 448 bytes of kernel memory each while they live")
       .env("RINGSIDE_MAX_CONNECTIONS")
       .argParser(whole(1, 10_000_000))
-      .default(65_536),
+      .default(defaultMaxConnections(), "a quarter of the memory limit, at most 250000"),
   )
   .addOption(
     new Option("--ring-size <bytes>", "of the ring buffer, a power of two")

@@ -52,9 +52,9 @@ export class Probe {
     readonly backend: Backend,
     private readonly object: BpfObject,
     private readonly attached: Hook[],
-    ringSize: number,
+    readonly options: ProbeOptions,
   ) {
-    this.ring = new Ring(object.mapFd("ring"), ringSize);
+    this.ring = new Ring(object.mapFd("ring"), options.ringSize);
     this.sweeper = object.attachIterator("ringside_sweep", "states");
     this.control = new DataView(mapShared(object.mapFd(".data.control"), pageSize, 0, true));
     this.counted = new DataView(mapShared(object.mapFd(".data.counters"), pageSize, 0, true));
@@ -118,7 +118,7 @@ export class Probe {
       for (const program of omit) object.omit(program);
       object.load();
       for (const hook of attach) object.attach(hook.program);
-      return new Probe(backend, object, attach, options.ringSize);
+      return new Probe(backend, object, attach, options);
     } catch (cause) {
       object.close();
       throw cause;

@@ -110,6 +110,9 @@ export class SelfMetrics {
     gauge("connections", "Connections whose state lives in the kernel.", [], () =>
       this.#kernel ? one(this.#kernel.connections - this.#kernel.connectionsEnded) : [],
     );
+    gauge("connections_limit", "Connections whose state may live in the kernel (--max-connections).", [], () =>
+      this.probe ? one(this.probe.options.maxConnections) : [],
+    );
     counter("connections_refused_total", "Attempts to begin a connection's state that failed.", ["reason"], () =>
       this.#kernel
         ? [
