@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { $ } from "bun";
 import { trafficEnds } from "../truth/traffic.ts";
-import { startAgent } from "./agent.ts";
+import { settled, startAgent } from "./agent.ts";
 
 /** Ids of the BPF programs, maps and links of the kernel. */
 async function inKernel(): Promise<string[]> {
@@ -24,7 +24,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
     expect(await agent.process.exited).toBe(0);
     await agent.stop();
     // The kernel frees some of it after a grace period of its own.
-    await Bun.sleep(500);
-    expect((await inKernel()).filter((object) => added.includes(object))).toEqual([]);
+    const left = async () => (await inKernel()).filter((object) => added.includes(object));
+    expect(await settled(left, 5_000)).toEqual([]);
   }, 20_000);
 }
