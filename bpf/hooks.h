@@ -277,10 +277,18 @@ int BPF_PROG(ringside_destroy, struct sock *sk)
 	return 0;
 }
 
+/* Has it changed since the last sweep, or is it its turn to be written all the same, so that the
+ * agent knows it to be alive? Looks at nothing but the state: most sockets are idle. */
+static __always_inline bool due(const struct state *state)
+{
+	return state->id && state->flags & STATE_ESTABLISHED &&
+	       (state->events != state->swept ||
+		!(((state->id >> 16) ^ control.sweep) & (config.refresh - 1)));
+}
+
 /*
- * One step of the sweep. Writes a snapshot of what has changed, or whose turn it is, so that the
- * agent knows it to be alive. Returns 1 when the ring is three quarters full (the rest is for last
- * words): the reader gets EAGAIN, drains, and goes on here.
+ * One step of the sweep: writes a snapshot of what is due. Returns 1 when the ring is three
+ * quarters full (the rest is for last words): the reader gets EAGAIN, drains, and goes on here.
  */
 static __always_inline int sweep(struct tcp_sock *tp, struct state *state)
 {
@@ -288,11 +296,6 @@ static __always_inline int sweep(struct tcp_sock *tp, struct state *state)
 	u32 events = state->events;
 	struct record *record;
 
-	if (!id || !(state->flags & STATE_ESTABLISHED))
-		return 0;
-	if (events == state->swept &&
-	    (u32)(id >> 16) % config.refresh != control.sweep % config.refresh)
-		return 0;
 	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > config.ring_size / 4 * 3)
 		goto full;
 	record = record_reserve();
@@ -315,6 +318,9 @@ static __always_inline int sweep(struct tcp_sock *tp, struct state *state)
 		/* The FIN's flag is set a moment before write_seq counts it. */
 		if (record->sent < state->posted_sent)
 			record->sent = state->posted_sent;
+		/* One long send is one event: while it moves it stays due. */
+		if (record->sent != state->posted_sent)
+			events--;
 		state->posted_sent = record->sent;
 		state->posted_received = record->received;
 	}
@@ -334,7 +340,7 @@ int ringside_sweep(struct bpf_iter__bpf_map_elem *ctx)
 	u64 *key = ctx->key;
 	struct state *state = ctx->value;
 
-	return key && state ? sweep((struct tcp_sock *)*key, state) : 0;
+	return key && state && due(state) ? sweep((struct tcp_sock *)*key, state) : 0;
 }
 
 #else
@@ -346,7 +352,7 @@ int ringside_sweep(struct bpf_iter__bpf_sk_storage_map *ctx)
 	struct sock *sk = ctx->sk;
 	struct tcp_sock *tp;
 
-	if (!sk || !state)
+	if (!sk || !state || !due(state))
 		return 0;
 	tp = bpf_skc_to_tcp_sock(sk);
 	return tp ? sweep(tp, state) : 0;

@@ -21,32 +21,32 @@ enum state_flag {
 };
 
 /* 184 bytes: with its bookkeeping, socket storage takes 448 B a socket; at 192 it would be 704. The
- * storage begins a cache line 8 bytes before this: what every hook touches fills that line, the
- * buckets all but fill the next. */
+ * storage begins a cache line 8 bytes before this: what every hook and the sweep of an idle socket
+ * touch fills that line, what an exchange adds to is the next. */
 struct state {
-	u64 id;	     /* 0: nobody's */
-	u64 turn_at; /* client: last send; server: last receive; 0 when answered; monotonic */
-	u64 sent_at; /* entry of a send that is not yet known to have moved write_seq; else 0 */
-	u64 exchanges;
-	u64 duration_ns;
+	u64 id;		/* 0: nobody's */
+	u64 turn_at;	/* client: last send; server: last receive; 0 when answered; monotonic */
+	u64 sent_at;	/* entry of a send that is not yet known to have moved write_seq; else 0 */
 	u32 last_write; /* sequence numbers that the hooks saw last, without FINs */
 	u32 last_copied;
 	u32 events; /* odd while a hook writes */
+	u32 swept;  /* `events` as the sweep saw it last */
 	u8 role;
 	u8 flags;
 	u8 reason; /* of its end, as TCP_CLOSE found it: the application may fetch the error since
 		    */
 	u8 spare;
-	u32 buckets[BUCKETS];
+	u32 connect_us;
 	u64 born_at;
+	u64 exchanges;
+	u64 duration_ns;
+	u32 buckets[BUCKETS];
 	u64 base_sent; /* subtracted from the kernel's totals; once closed, the total itself */
 	u64 base_received;
 	u64 posted_sent; /* what the ring has had: what is lost is total - posted */
 	u64 posted_received;
 	u32 sent_anchor; /* the sequence number at which the total was 0 */
 	u32 received_anchor;
-	u32 connect_us;
-	u32 swept; /* `events` as the sweep saw it last */
 };
 _Static_assert(sizeof(struct state) == 184, "socket storage would take a larger slab");
 

@@ -20,8 +20,8 @@ import { objects, seedObject } from "./objects.ts";
 import { openObject } from "./open.ts";
 import { Ring, type Sink } from "./ring.ts";
 
-/** A clean connection is written again every so many sweeps, so that the core knows it to be alive. */
-export const REFRESH = 8;
+/** An idle connection is written every so many sweeps, so that the core knows it to be alive; a power of two. */
+export const REFRESH = 16;
 
 export interface ProbeOptions {
   backend: Backend | "auto";
