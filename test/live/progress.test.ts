@@ -1,0 +1,60 @@
+/** One blocking send that takes seconds is one event to the hooks: its bytes show all the same, sweep by sweep. */
+import { expect, test } from "bun:test";
+import { once } from "node:events";
+import { createServer, type Socket } from "node:net";
+import { trafficEnds } from "../truth/traffic.ts";
+import { startAgent } from "./agent.ts";
+
+const MIB = 1 << 20;
+const BYTES = 64 * MIB;
+
+/** Connects to the port that it is given, and sends everything by one call. */
+const sender = `
+  const { dlopen, ptr } = require("bun:ffi");
+  const { symbols: c } = dlopen("libc.so.6", {
+    socket: { args: ["i32", "i32", "i32"], returns: "i32" },
+    connect: { args: ["i32", "ptr", "u32"], returns: "i32" },
+    send: { args: ["i32", "ptr", "u64", "i32"], returns: "i64" },
+  });
+  const port = Number(process.argv.at(-1));
+  const address = new Uint8Array([2, 0, port >> 8, port & 255, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+  const fd = c.socket(2, 1, 0);
+  if (c.connect(fd, ptr(address), address.length) !== 0) throw new Error("connect");
+  if (c.send(fd, ptr(new Uint8Array(${BYTES})), ${BYTES}, 0) !== ${BYTES}n) throw new Error("send");
+`;
+
+test("a long send shows as it goes", async () => {
+  const server = createServer({ pauseOnConnect: true }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  const agent = await startAgent(trafficEnds({ name: "progress" }), ["--loopback"]);
+  const child = Bun.spawn([process.execPath, "-e", sender, "--", String(port)], { stderr: "inherit" });
+  try {
+    const [socket] = (await once(server, "connection")) as [Socket];
+    const sent = async () =>
+      Number((await agent.links()).find((link) => link.reporter === "client" && link.port === port)?.sent ?? 0);
+    const seen = new Set<number>();
+    for (let read = 0; read < BYTES; ) {
+      const chunk: Buffer | null = socket.read();
+      if (!chunk) {
+        await once(socket, "readable");
+        continue;
+      }
+      const before = read;
+      read += chunk.length;
+      // Every 4 MiB a rest of two sweeps.
+      if (Math.floor(read / (4 * MIB)) > Math.floor(before / (4 * MIB)) && read < BYTES) {
+        await Bun.sleep(450);
+        seen.add(await sent());
+      }
+    }
+    expect(await child.exited).toBe(0);
+    // Each of the fifteen rests saw more than the one before, but for the first, when it had not settled yet.
+    expect(seen.size).toBeGreaterThan(12);
+    expect([...seen]).toEqual([...seen].toSorted((a, b) => a - b));
+  } finally {
+    child.kill();
+    server.close();
+    await agent.stop();
+  }
+}, 60_000);
