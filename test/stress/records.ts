@@ -6,14 +6,17 @@ const HEADER = 8;
 const DISCARD = 1 << 30;
 const STRIDE = HEADER + record.size;
 
-/** Of one connection: its latest totals, in bytes. */
+/** Of one connection: its latest totals, in bytes and exchanges. */
 export interface Told {
   role: number;
   sent: number;
   received: number;
+  exchanges: number;
   flags: number;
   /** A last word was among the records. */
   ended: boolean;
+  /** It never was established. */
+  failed: boolean;
 }
 
 export class Stalled extends Error {}
@@ -86,8 +89,10 @@ export class Records implements Sink {
       role: view.getUint8(at + record.role),
       sent,
       received,
+      exchanges: Number(view.getBigUint64(at + record.exchanges, true)),
       flags: view.getUint8(at + record.flags),
       ended: what === kind.final || before?.ended === true,
+      failed: what === kind.failed,
     });
     return true;
   }

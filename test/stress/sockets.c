@@ -9,16 +9,26 @@
  * ASK bytes, the server reads them and sends REPLY, the client reads those; answers on how many
  *   close FROM TO                 closes connections FROM to TO - 1; answers how many
  *   churn N ASK REPLY             opens, moves and closes N connections, one after the other
- *   stream                        sends on all connections at once, the even ones in bulk, the odd
- *                                 ones in ping-pong; answers how many
- *   halt                          ends that; answers what each client has sent and received
+ *   peek                          a client sends 10 bytes; 20 come back, which it looks at after 10
+ * more and reads after another 10; answers 1 block                         a server reads 1 byte
+ * and sends until its buffer is full, reads 1 and can send nothing, reads 1; answers what it has
+ * sent refuse N                      connects N times to a port at which nobody listens; answers N
+ *   reconnect ASK REPLY           moves on one socket, disconnects it, connects it again and moves;
+ *                                 answers 1
+ *   knock N                       N clients knock at a listener that has no room; answers how many
+ * are still connecting admit                         makes room and accepts them all; answers how
+ * many connections there are now stream                        sends on all connections at once,
+ * the even ones in bulk, the odd ones in ping-pong; answers how many halt ends that; answers what
+ * each client has sent and received
  *
  * Nothing is left unread. The bytes of a move fit into the sockets' buffers.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -101,21 +111,31 @@ static struct pair make(void)
 	return pair;
 }
 
-static void pass(int from, int to, size_t bytes)
-{
-	static char buffer[1 << 20];
+static char buffer[1 << 20];
 
+static void put(int fd, size_t bytes)
+{
 	if (bytes > sizeof(buffer))
 		errno = EMSGSIZE;
-	if (bytes > sizeof(buffer) || write(from, buffer, bytes) != (ssize_t)bytes)
+	if (bytes > sizeof(buffer) || write(fd, buffer, bytes) != (ssize_t)bytes)
 		die("write");
+}
+
+static void get(int fd, size_t bytes)
+{
 	while (bytes > 0) {
-		ssize_t n = read(to, buffer, bytes);
+		ssize_t n = read(fd, buffer, bytes);
 
 		if (n <= 0)
 			die("read");
 		bytes -= n;
 	}
+}
+
+static void pass(int from, int to, size_t bytes)
+{
+	put(from, bytes);
+	get(to, bytes);
 }
 
 static void move(struct pair pair, size_t ask, size_t reply)
@@ -130,6 +150,140 @@ static void close_pair(struct pair pair)
 {
 	close(pair.client);
 	close(pair.server);
+}
+
+static void peek(void)
+{
+	struct pair pair = make();
+
+	pass(pair.client, pair.server, 10);
+	put(pair.server, 20);
+	put(pair.client, 10);
+	if (recv(pair.client, buffer, 20, MSG_PEEK | MSG_WAITALL) != 20)
+		die("peek");
+	put(pair.client, 10);
+	get(pair.server, 20);
+	get(pair.client, 20);
+	pairs[count++] = pair;
+}
+
+/* fill: what a socket takes until it takes nothing more. */
+static size_t fill(int fd)
+{
+	size_t sent = 0;
+	ssize_t n;
+
+	while ((n = send(fd, buffer, sizeof(buffer), MSG_DONTWAIT)) > 0)
+		sent += n;
+	if (errno != EAGAIN)
+		die("fill the buffer");
+	return sent;
+}
+
+static size_t block(void)
+{
+	struct pair pair = make();
+	size_t sent = 0, more;
+
+	pass(pair.client, pair.server, 1);
+	do {
+		sent += more = fill(pair.server);
+		usleep(50000); /* what is on its way arrives, and makes room */
+	} while (more > 0);
+	pass(pair.client, pair.server, 1);
+	if (fill(pair.server) != 0)
+		die("block");
+	pass(pair.client, pair.server, 1);
+	pairs[count++] = pair;
+	return sent;
+}
+
+static void refuse(void)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_port = htons(PORT + 1),
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (connect(fd, (void *)&address, sizeof(address)) == 0 || errno != ECONNREFUSED)
+		die("be refused");
+	close(fd);
+}
+
+static void reconnect(size_t ask, size_t reply)
+{
+	struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+	struct sockaddr_in address;
+	socklen_t length = sizeof(address);
+	struct pair pair = make();
+
+	move(pair, ask, reply);
+	if (getpeername(pair.client, (void *)&address, &length) != 0 ||
+	    connect(pair.client, &nowhere, sizeof(nowhere)) != 0)
+		die("disconnect");
+	close(pair.server);
+	if (connect(pair.client, (void *)&address, sizeof(address)) != 0)
+		die("connect again");
+	pair.server = accept4(listeners[0], NULL, NULL, SOCK_CLOEXEC);
+	if (pair.server < 0)
+		die("accept again");
+	move(pair, ask, reply);
+	pairs[count++] = pair;
+}
+
+static int door;
+static size_t knocking;
+
+/* One connection fits into a backlog of 0; the others' SYNs are dropped, and sent again. */
+static void knock(size_t n)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_port = htons(PORT + 2),
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	size_t connecting = 0;
+
+	door = listen_at(&address);
+	if (listen(door, 0) != 0)
+		die("leave no room");
+	knocking = n;
+	for (size_t i = 0; i < n; i++) {
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+		if (fd < 0 || connect(fd, (void *)&address, sizeof(address)) == 0 ||
+		    errno != EINPROGRESS)
+			die("knock");
+		pairs[count + i].client = fd;
+	}
+	usleep(50000);
+	for (size_t i = 0; i < n; i++) {
+		struct pollfd connected = {.fd = pairs[count + i].client, .events = POLLOUT};
+
+		connecting += poll(&connected, 1, 0) == 0;
+	}
+	printf("%zu\n", connecting);
+}
+
+static void admit(void)
+{
+	if (listen(door, 16) != 0)
+		die("make room");
+	for (size_t i = 0; i < knocking; i++) {
+		struct sockaddr_in peer, own;
+		socklen_t length = sizeof(peer);
+		int fd = accept4(door, (void *)&peer, &length, SOCK_CLOEXEC);
+
+		if (fd < 0)
+			die("admit");
+		for (size_t k = count; k < count + knocking; k++) {
+			length = sizeof(own);
+			getsockname(pairs[k].client, (void *)&own, &length);
+			if (own.sin_port == peer.sin_port)
+				pairs[k].server = fd;
+		}
+	}
+	for (; knocking > 0; knocking--, count++)
+		fcntl(pairs[count].client, F_SETFL, 0);
+	printf("%zu\n", count);
 }
 
 struct stream {
@@ -252,6 +406,22 @@ int main(void)
 				close_pair(pair);
 			}
 			printf("%zu\n", done);
+		} else if (strcmp(line, "peek\n") == 0) {
+			peek();
+			printf("1\n");
+		} else if (strcmp(line, "block\n") == 0) {
+			printf("%zu\n", block());
+		} else if (sscanf(line, "refuse %zu", &n) == 1) {
+			for (; done < n; done++)
+				refuse();
+			printf("%zu\n", done);
+		} else if (sscanf(line, "reconnect %zu %zu", &ask, &reply) == 2) {
+			reconnect(ask, reply);
+			printf("1\n");
+		} else if (sscanf(line, "knock %zu", &n) == 1) {
+			knock(n);
+		} else if (strcmp(line, "admit\n") == 0) {
+			admit();
 		} else if (strcmp(line, "stream\n") == 0) {
 			stream();
 		} else if (strcmp(line, "halt\n") == 0) {
