@@ -42,6 +42,7 @@ const lib = library("libbpf.so.1", {
   bpf_map__name: { args: [pointer], returns: cstring },
   bpf_map__fd: { args: [pointer], returns: i32 },
   bpf_map__reuse_fd: { args: [pointer, i32], returns: i32 },
+  bpf_map__map_flags: { args: [pointer], returns: u32 },
   bpf_map__set_map_flags: { args: [pointer, u32], returns: i32 },
   bpf_map__set_max_entries: { args: [pointer, u32], returns: i32 },
   bpf_map__initial_value: { args: [pointer, pointer], returns: pointer },
@@ -78,6 +79,8 @@ const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 1;
 
+/** linux/bpf.h, flags of maps */
+const BPF_F_NO_PREALLOC = 1;
 /** linux/bpf.h, enum bpf_stats_type */
 const BPF_STATS_RUN_TIME = 0;
 /** linux/btf.h */
@@ -207,9 +210,13 @@ export class BpfObject {
     check("bpf_map__set_max_entries", lib.bpf_map__set_max_entries(this.map(map), entries));
   }
 
-  /** Before load: all of this map's memory is taken at once. */
-  preallocate(map: string): void {
-    check("bpf_map__set_map_flags", lib.bpf_map__set_map_flags(this.map(map), 0));
+  /** Before load: no hash grows as it fills, all its memory is taken at once. */
+  preallocate(): void {
+    for (const name of this.mapNames()) {
+      const map = this.map(name);
+      const flags = lib.bpf_map__map_flags(map);
+      if (flags & BPF_F_NO_PREALLOC) lib.bpf_map__set_map_flags(map, flags & ~BPF_F_NO_PREALLOC);
+    }
   }
 
   /** Before load: this map is the one that another object holds. */

@@ -9,8 +9,6 @@ import { BpfObject, type KernelTypes } from "./libbpf.ts";
  */
 export async function openObject(backend: Backend, elf: string, kernel: KernelTypes): Promise<BpfObject> {
   const object = new BpfObject(await Bun.file(elf).bytes());
-  if (backend === "kprobe" && !kernel.has("kprobe", "bpf_mem_alloc_init")) {
-    for (const map of ["states", "seeds"]) object.preallocate(map);
-  }
+  if (backend === "kprobe" && !kernel.has("kprobe", "bpf_mem_alloc_init")) object.preallocate();
   return object;
 }
