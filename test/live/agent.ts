@@ -1,5 +1,5 @@
 /** Starts the real agent as a process of its own, as `hack/ringside run` does. */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
@@ -18,6 +18,8 @@ export interface Agent {
   identities: string;
   links(): Promise<Link[]>;
   metrics(): Promise<string>;
+  /** Its log so far. */
+  said(): string;
   /** SIGTERM. @returns the exit code */
   stop(): Promise<number>;
 }
@@ -35,6 +37,7 @@ export async function runToEnd(
 /** Starts an agent that names the two ends, on a port of its own, and waits until it is attached. */
 export async function startAgent(ends: Ends, flags: string[] = [], wrap: string[] = []): Promise<Agent> {
   const folder = await mkdtemp(join(tmpdir(), "ringside-"));
+  await chmod(folder, 0o755); // another user's agent reads it too
   const identities = join(folder, "identities.json");
   await writeFile(identities, JSON.stringify(podList([ends.client, ends.server])));
   const args = ["run", "--listen", "127.0.0.1:0", "--identities", identities, ...quick, ...flags];
@@ -57,6 +60,7 @@ export async function startAgent(ends: Ends, flags: string[] = [], wrap: string[
     identities,
     links: async () => (JSON.parse(await get("/api/links")) as { links: Link[] }).links,
     metrics: () => get("/metrics"),
+    said: () => said,
     stop: async () => {
       child.kill("SIGTERM");
       const code = await child.exited;
