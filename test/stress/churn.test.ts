@@ -36,7 +36,10 @@ async function churn() {
     await churning;
     probe.sweep(records);
     const seen = records.total();
-    return { counters: probe.counters(), own: 2 * (LIVING + CHURNERS * CHURNED), records, seen, moves };
+    const counters = probe.counters();
+    // Who else ended may be among the finals that were lost.
+    const disturbed = Number(counters.connectionsEnded) !== 2 * CHURNERS * CHURNED;
+    return { disturbed, counters, records, seen, moves };
   } finally {
     await Promise.all(all.map((sockets) => sockets.stop()));
     probe.close();

@@ -50,7 +50,9 @@ async function stall() {
     await sockets.tell(`close ${CLOSED} ${OPEN}`);
     rounds();
     const dead = { active: active(), rows: core.counters().connections };
-    return { counters, own: 2 * (OPEN + CHURNED), records, seen, living, dead, core: core.counters() };
+    // Who else ended may be among the finals that were lost.
+    const disturbed = Number(counters.connectionsEnded) !== 2 * (CLOSED + CHURNED);
+    return { disturbed, counters, records, seen, living, dead, core: core.counters() };
   } finally {
     await sockets.stop();
     probe.close();

@@ -1,21 +1,18 @@
 /** Counters of the kernel side are of all connections, and a test knows only its own. */
-import type { Probe } from "../../src/bpf/probe.ts";
 import { RingsideError } from "../../src/errors.ts";
 
 const ATTEMPTS = 5;
 
 /**
- * Tries until an attempt had the kernel for itself.
+ * Tries until an attempt had for itself what it counts.
  *
- * @param attempt returns its probe's counters, and how many connections they must be of
- * @throws RingsideError where others were busy each time
+ * @param attempt says of itself whether others' connections were in its counters
+ * @throws RingsideError where they were each time
  */
-export async function undisturbed<Seen extends { counters: ReturnType<Probe["counters"]>; own: number }>(
-  attempt: () => Promise<Seen>,
-): Promise<Seen> {
+export async function undisturbed<Seen extends { disturbed: boolean }>(attempt: () => Promise<Seen>): Promise<Seen> {
   for (let i = 0; i < ATTEMPTS; i++) {
     const seen = await attempt();
-    if (Number(seen.counters.connections) === seen.own) return seen;
+    if (!seen.disturbed) return seen;
   }
   throw new RingsideError(
     "count exactly",

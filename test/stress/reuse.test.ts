@@ -28,7 +28,10 @@ async function reuse() {
     await sockets.tell(`move ${OLD + ROOM / 2} ${2 * OLD + ROOM / 2} 1 7 3`);
     await sockets.tell(`move ${OLD + ROOM / 2} ${2 * OLD + ROOM / 2} 1 77 33`);
     probe.sweep(records);
-    return { counters: probe.counters(), own: ROOM + 2 * OLD, records };
+    const counters = probe.counters();
+    // Who else began has one of the places.
+    const disturbed = Number(counters.connections) !== ROOM + 2 * OLD;
+    return { disturbed, counters, records };
   } finally {
     await sockets.stop();
     probe?.close();
