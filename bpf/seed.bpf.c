@@ -18,7 +18,8 @@ struct {
 	__type(value, u64);
 } hash_buckets SEC(".maps");
 
-#define CHAIN 64 /* sockets looked at in one hash bucket */
+#define CHAIN		     128	/* sockets looked at in one hash bucket */
+#define LISTENING_NULLS_BASE (1U << 29) /* include/net/inet_hashtables.h */
 
 static __always_inline void seed(struct tcp_sock *tp)
 {
@@ -40,20 +41,43 @@ static __always_inline void seed_listener(struct sock *sk)
 		bpf_map_update_elem(&listeners, &key, &there, BPF_ANY);
 }
 
-/* Looks at the sockets of one chain, of either hash. */
-static __always_inline void walk(struct hlist_nulls_node *node)
+/* Not static, as the next: the verifier looks at such a function once, not in every turn of a loop.
+ */
+__noinline int look(u64 address)
 {
-	for (int i = 0; i < CHAIN && !((u64)node & 1); i++) {
-		struct sock *sk =
-			(void *)node - bpf_core_field_offset(struct sock_common, skc_nulls_node);
-		u8 tcp_state = READ(sk->__sk_common.skc_state);
+	struct sock *sk = (void *)address;
+	u8 tcp_state = READ(sk->__sk_common.skc_state);
 
-		if (carries_data(tcp_state))
-			seed((struct tcp_sock *)sk);
-		else if (tcp_state == TCP_LISTEN)
-			seed_listener(sk);
+	if (carries_data(tcp_state))
+		seed((struct tcp_sock *)sk);
+	else if (tcp_state == TCP_LISTEN)
+		seed_listener(sk);
+	return 0;
+}
+
+/* Looks at the sockets of one chain, of either hash. Returns the mark at its end, 0 if it does not
+ * come to it. */
+__noinline u64 walk_once(u64 chain)
+{
+	struct hlist_nulls_head *head = (void *)chain;
+	struct hlist_nulls_node *node = BPF_CORE_READ(head, first);
+
+	for (int i = 0; i < CHAIN && !((u64)node & 1); i++) {
+		look((u64)node - bpf_core_field_offset(struct sock_common, skc_nulls_node));
 		node = BPF_CORE_READ(node, next);
 	}
+	return (u64)node & 1 ? (u64)node : 0;
+}
+
+/* Each chain ends in a number of its own: at another, a socket moved under the walk, and it begins
+ * again. */
+static __always_inline void walk(u64 chain, u64 number)
+{
+	for (int i = 0; i < 4; i++) {
+		if (walk_once(chain) == (number << 1 | 1))
+			return;
+	}
+	COUNT(seeds_lost);
 }
 
 static __always_inline void walk_listeners(struct inet_hashinfo *hash, u32 index)
@@ -65,14 +89,13 @@ static __always_inline void walk_listeners(struct inet_hashinfo *hash, u32 index
 		if (index >= 32)
 			return;
 		bucket = (void *)before->listening_hash;
-		bucket = (void *)bucket + index * bpf_core_type_size(struct inet_listen_hashbucket);
 	} else {
 		if (index > BPF_CORE_READ(hash, lhash2_mask))
 			return;
-		bucket = (void *)BPF_CORE_READ(hash, lhash2) +
-			 index * bpf_core_type_size(struct inet_listen_hashbucket);
+		bucket = BPF_CORE_READ(hash, lhash2);
 	}
-	walk(BPF_CORE_READ(bucket, nulls_head.first));
+	bucket = (void *)bucket + index * bpf_core_type_size(struct inet_listen_hashbucket);
+	walk((u64)&bucket->nulls_head, LISTENING_NULLS_BASE + index);
 }
 
 SEC("iter/bpf_map_elem")
@@ -91,6 +114,6 @@ int ringside_seed(struct bpf_iter__bpf_map_elem *ctx)
 		return 0;
 	bucket = (void *)BPF_CORE_READ(hash, ehash) +
 		 *index * bpf_core_type_size(struct inet_ehash_bucket);
-	walk(BPF_CORE_READ(bucket, chain.first));
+	walk((u64)&bucket->chain, *index);
 	return 0;
 }
