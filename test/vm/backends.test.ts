@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { $ } from "bun";
-import { backends as everyBackend } from "../../src/bpf/hooks.ts";
+import { type Backend, backends as everyBackend } from "../../src/bpf/hooks.ts";
 import { trafficEnds } from "../truth/traffic.ts";
 import { compareDurations, compareLinks, compareLosses, compareMetrics } from "../truth/truth.ts";
 import { witnessExcess } from "../witness/witness.ts";
@@ -71,19 +71,20 @@ describe.skipIf(missing !== undefined).each(Object.entries(machines))("kernel %s
       }
       return differing.length === 0 ? "exact" : `${names.length - exact.length} of ${names.length} differ`;
     });
-    const counts = Object.entries(told.verified).map(([object, programs]) => {
-      const [most = "", walked] = Object.entries(programs).sort(([, a], [, b]) => b - a)[0] ?? [];
-      return [object, walked ? `${walked} (${most})` : ""];
-    });
-    const most = Object.fromEntries(counts);
-    const ofEither = (backend: string) => most[backend] || most[`${backend}_hash`] || "";
+    const { seed, ...ofBackends } = told.verified;
+    const of = (backend: Backend) => (backends.includes(backend) ? ofBackends[backend] : {});
+    const walked = [...everyBackend.map(of), seed];
+    const counts = walked.map((programs = {}) =>
+      Object.entries(programs)
+        .sort(([, a], [, b]) => b - a)
+        .map(([program, count]) => `${program} ${count}`)
+        .join(", "),
+    );
     await document([
       { columns: ["machine", "kernel", ...everyBackend], row: [name, told.release, ...results] },
       {
-        columns: ["machine", "largest of fentry", "of tracepoint", "of kprobe", "of the seed"],
-        row: [name, ofEither("fentry"), ofEither("tracepoint"), most.kprobe ?? "", most.seed ?? ""].map(
-          (cell) => cell || "–",
-        ),
+        columns: ["machine", ...everyBackend.map((backend) => `of ${backend}`), "of the seed"],
+        row: [name, ...counts.map((text) => text || "–")],
       },
     ]);
   }
