@@ -114,7 +114,7 @@ static __always_inline void on_established(struct tcp_sock *tp)
 {
 	struct state *state = state_of(tp);
 	struct totals raw;
-	u64 now, syn;
+	u64 now, mono, syn;
 
 	if (!state || !state->id) {
 		adopt(tp);
@@ -123,13 +123,21 @@ static __always_inline void on_established(struct tcp_sock *tp)
 	now = bpf_ktime_get_boot_ns();
 	totals_raw(tp, 0, &raw);
 	write_begin(state);
-	if (send_pending(state, raw.sent_word)) /* a Fast Open server has answered already */
+	mono = bpf_ktime_get_ns();
+	/* A Fast Open server has answered already, by a packet maybe that was seen by nobody. */
+	if (send_pending(state, raw.sent_word))
 		send_commit(state, state->sent_at);
+	else if (state->role == ROLE_SERVER && state->turn_at && raw.sent)
+		send_commit(state, mono);
 	syn = state->role == ROLE_CLIENT;
 	totals_anchor(state, &raw, syn, 0);
 	state->connect_us = (now - state->born_at) / 1000;
-	if (syn && raw.sent > syn) /* a Fast Open client has asked with its SYN */
-		state->turn_at = bpf_ktime_get_ns() - (now - state->born_at);
+	/* A Fast Open client has asked with its SYN; without a cookie the same call goes on to
+	 * send. */
+	if (syn && raw.sent > syn)
+		state->turn_at = mono - (now - state->born_at);
+	else if (syn)
+		state->sent_at = mono - (now - state->born_at);
 	state->flags |= STATE_ESTABLISHED;
 	write_end(state);
 }
