@@ -19,7 +19,9 @@ const truth = parseTruth(`\
 {"scenario":"slow","role":"client","local":"10.0.0.1","local_port":5001,"remote":"10.0.0.2","remote_port":81,"sent":10,"received":30,"exchanges":2,"duration_ns":41000000}
 {"scenario":"slow","role":"client","local":"10.0.0.1","local_port":5002,"remote":"10.0.0.2","remote_port":81,"sent":1,"received":0,"exchanges":0,"duration_ns":0}
 {"scenario":"slow","role":"server","local":"10.0.0.2","local_port":81,"remote":"10.0.0.1","remote_port":5002,"sent":0,"received":1,"exchanges":0,"duration_ns":0}
-{"scenario":"refused","role":"client","local":"0.0.0.0","local_port":5003,"remote":"10.0.0.2","remote_port":82,"sent":0,"received":0,"exchanges":0,"duration_ns":0}
+{"scenario":"refused","role":"client","local":"0.0.0.0","local_port":5003,"remote":"10.0.0.2","remote_port":82,"sent":0,"received":0,"exchanges":0,"duration_ns":0,"failed":"refused"}
+{"scenario":"loopback","role":"client","local":"127.0.0.1","local_port":5004,"remote":"127.0.0.1","remote_port":83,"sent":5,"received":6,"exchanges":1,"duration_ns":1000}
+{"scenario":"mptcp","role":"client","local":"0.0.0.0","local_port":0,"remote":"0.0.0.0","remote_port":0,"sent":0,"received":0,"exchanges":0,"duration_ns":0,"skipped":"no MPTCP"}
 `);
 
 const endpoint = (name: string) => ({ type: "pod" as const, namespace: "shop", name, workload: name, kind: "Pod" });
@@ -45,8 +47,10 @@ test("links that say the same agree", () => {
 });
 
 test("a difference names the scenario, the reporter, what was expected and what was said", () => {
-  expect(compareLinks(truth, [link("client", { sent: "10" }), link("server", { requests: "3" })], ends)).toEqual([
+  const server = link("server", { requests: "3", connections: 1 });
+  expect(compareLinks(truth, [link("client", { sent: "10" }), server], ends)).toEqual([
     "slow: server: requests: expected 2, got 3",
+    "slow: server: connections: expected 2, got 1",
     "slow: client: sent: expected 11, got 10",
   ]);
 });
@@ -63,6 +67,14 @@ test("a missing row, two rows for one and a row of no scenario are differences",
 test("links of other pods are left alone", () => {
   const others = link("client", { source: endpoint("redis"), destination: endpoint("etcd") });
   expect(compareLinks(truth, [...links, others], ends)).toEqual([]);
+});
+
+test("what a pod says to itself is compared by itself", () => {
+  const within = link("client", { source: endpoint("api"), port: 83, sent: "5", received: "6", requests: "1" });
+  const both = { client: server, server };
+  expect(compareLinks(truth, [{ ...within, buckets: ["1"], connections: 1 }], both)).toEqual([]);
+  expect(compareLinks(truth, [], both)).toEqual(["loopback: client: expected 1 row, got 0"]);
+  expect(compareLinks(truth, [...links, within], ends)).toEqual(["no scenario: client api -> api:83"]);
 });
 
 test("durations agree within 5% and the slack", () => {

@@ -32,8 +32,8 @@ export interface Told {
   tainted: string;
 }
 
-/** The emulated processor is slow: what is many or large is a quarter of it. */
-const scale = 0.25;
+/** The emulated processor is slow: what is many or large is a tenth of it. */
+const scale = 0.1;
 
 async function observe(backend: string, witnessed: boolean): Promise<Observed> {
   const ends = trafficEnds();
