@@ -287,20 +287,21 @@ int BPF_PROG(ringside_destroy, struct sock *sk)
 
 /* Has it changed since the last sweep, or is it its turn to be written all the same, so that the
  * agent knows it to be alive? Looks at nothing but the state: most sockets are idle. */
-static __always_inline bool due(const struct state *state)
+static __always_inline bool due(const struct state *state, u64 id)
 {
-	return state->id && state->flags & STATE_ESTABLISHED &&
+	return id && state->flags & STATE_ESTABLISHED &&
 	       (state->events != state->swept ||
-		!(((state->id >> 16) ^ control.sweep) & (config.refresh - 1)));
+		!(((id >> 16) ^ control.sweep) & (config.refresh - 1)));
 }
 
 /*
- * One step of the sweep: writes a snapshot of what is due. Returns 1 when the ring is three
- * quarters full (the rest is for last words): the reader gets EAGAIN, drains, and goes on here.
+ * One step of the sweep: writes a snapshot of what is due. `id` was read before anything else of
+ * the state, and is compared at the end: a socket may connect again meanwhile. Returns 1 when the
+ * ring is three quarters full (the rest is for last words): the reader gets EAGAIN, drains, and
+ * goes on here.
  */
-static __always_inline int sweep(struct tcp_sock *tp, struct state *state)
+static __always_inline int sweep(struct tcp_sock *tp, struct state *state, u64 id)
 {
-	u64 id = state->id;
 	u32 events = state->events;
 	struct record *record;
 
@@ -345,10 +346,13 @@ full:
 SEC("iter/bpf_map_elem")
 int ringside_sweep(struct bpf_iter__bpf_map_elem *ctx)
 {
-	u64 *key = ctx->key;
 	struct state *state = ctx->value;
+	u64 *key = ctx->key, id;
 
-	return key && state && due(state) ? sweep((struct tcp_sock *)*key, state) : 0;
+	if (!key || !state)
+		return 0;
+	id = ((volatile struct state *)state)->id;
+	return due(state, id) ? sweep((struct tcp_sock *)*key, state, id) : 0;
 }
 
 #else
@@ -359,11 +363,15 @@ int ringside_sweep(struct bpf_iter__bpf_sk_storage_map *ctx)
 	struct state *state = ctx->value;
 	struct sock *sk = ctx->sk;
 	struct tcp_sock *tp;
+	u64 id;
 
-	if (!sk || !state || !due(state))
+	if (!sk || !state)
+		return 0;
+	id = ((volatile struct state *)state)->id;
+	if (!due(state, id))
 		return 0;
 	tp = bpf_skc_to_tcp_sock(sk);
-	return tp ? sweep(tp, state) : 0;
+	return tp ? sweep(tp, state, id) : 0;
 }
 
 #endif
