@@ -72,6 +72,7 @@ const libc = library("libc.so.6", {
 });
 
 const EAGAIN = 11;
+export const ENOMEM = 12;
 export const EINVAL = 22;
 const SC_PAGESIZE = 30;
 const CLOCK_BOOTTIME = 7;

@@ -8,6 +8,7 @@ import {
   type BpfIterator,
   BpfObject,
   EINVAL,
+  ENOMEM,
   KernelTypes,
   LibbpfError,
   mapShared,
@@ -73,6 +74,10 @@ export class Probe {
       try {
         return await Probe.tryBackend(backend, kernel, options);
       } catch (cause) {
+        if (cause instanceof LibbpfError && cause.code === ENOMEM) {
+          const remedy = "Give the agent more memory, or lower --max-connections or --ring-size.";
+          throw new RingsideError("load the BPF programs", backend, remedy, { cause });
+        }
         if (cause instanceof RingsideError && options.backend !== "auto") throw cause;
         reasons.push(`${backend}: ${(cause as Error).message}`);
       }
@@ -81,7 +86,7 @@ export class Probe {
       "attach the BPF programs",
       reasons.join(" | "),
       options.backend === "auto"
-        ? "Ringside needs kernel 5.10 or newer with BTF, and the capabilities BPF and PERFMON."
+        ? "Ringside needs kernel 5.10 or newer with BTF, and the capabilities BPF and PERFMON (before 5.11 SYS_RESOURCE, too)."
         : "Choose another with --backend, or leave it to auto.",
     );
   }

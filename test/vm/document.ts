@@ -1,6 +1,8 @@
 /** Keeps the tables of docs/kernels.md: a row of each machine that has run. */
 import { join } from "node:path";
+import { $ } from "bun";
 
+const biome = join(import.meta.dir, "../../node_modules/.bin/biome");
 const path = join(import.meta.dir, "../../docs/kernels.md");
 
 const cells = (line: string): string[] =>
@@ -28,5 +30,7 @@ export function putRow(text: string, columns: string[], row: string[]): string {
 export async function document(rows: { columns: string[]; row: string[] }[]): Promise<void> {
   const before = await Bun.file(path).text();
   const after = rows.reduce((text, { columns, row }) => putRow(text, columns, row), before);
-  if (after !== before) await Bun.write(path, after);
+  if (after === before) return;
+  await Bun.write(path, after);
+  await $`${process.execPath} ${biome} format --write ${path}`.quiet();
 }
