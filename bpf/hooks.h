@@ -136,7 +136,7 @@ static __always_inline void on_established(struct tcp_sock *tp)
 	 * send. */
 	if (syn && raw.sent > syn)
 		state->turn_at = mono - (now - state->born_at);
-	else if (syn)
+	else if (syn && !state->sent_at)
 		state->sent_at = mono - (now - state->born_at);
 	state->flags |= STATE_ESTABLISHED;
 	write_end(state);
