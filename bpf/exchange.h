@@ -78,7 +78,7 @@ static __always_inline void send_commit(struct state *state, u64 sent_at)
 /* At the entry of a send. */
 static __always_inline void exchange_send(struct tcp_sock *tp, struct state *state)
 {
-	u32 word = sent_word(tp, state->flags);
+	u32 word = sent_word(tp, state);
 
 	write_begin(state);
 	if (send_pending(state, word))
@@ -92,7 +92,7 @@ static __always_inline void exchange_send(struct tcp_sock *tp, struct state *sta
  * or none. */
 static __always_inline void exchange_sent(struct tcp_sock *tp, struct state *state)
 {
-	u32 word = sent_word(tp, state->flags);
+	u32 word = sent_word(tp, state);
 
 	if ((s32)(word - state->last_write) <= 0)
 		return;
@@ -115,7 +115,7 @@ static __always_inline void exchange_receive(struct tcp_sock *tp, struct state *
 		return;
 	now = bpf_ktime_get_ns();
 	write_begin(state);
-	if (send_pending(state, sent_word(tp, state->flags)))
+	if (send_pending(state, sent_word(tp, state)))
 		send_commit(state, state->sent_at);
 	state->last_copied = word;
 	if (state->role == ROLE_SERVER)

@@ -47,7 +47,7 @@ static __noinline struct state *adopt(struct tcp_sock *tp)
 		seed_forget(tp);
 		COUNT(seeded);
 	} else {
-		totals_raw(tp, 0, &found.raw);
+		totals_raw(tp, READ(tp->write_seq), &found.raw);
 		COUNT(late);
 	}
 	totals_anchor(state, &found.raw, found.raw.sent, found.raw.received);
@@ -121,7 +121,7 @@ static __always_inline void on_established(struct tcp_sock *tp)
 		return;
 	}
 	now = bpf_ktime_get_boot_ns();
-	totals_raw(tp, 0, &raw);
+	totals_raw(tp, READ(tp->write_seq), &raw);
 	write_begin(state);
 	mono = bpf_ktime_get_ns();
 	/* A Fast Open server has answered already, by a packet maybe that was seen by nobody. */
@@ -149,7 +149,7 @@ static __always_inline void on_fin(struct tcp_sock *tp)
 	if (!state)
 		return;
 	write_begin(state);
-	if (send_pending(state, sent_word(tp, state->flags)))
+	if (send_pending(state, sent_word(tp, state)))
 		send_commit(state, state->sent_at);
 	state->flags |= STATE_FIN;
 	write_end(state);
@@ -190,7 +190,7 @@ static __always_inline void on_close(struct tcp_sock *tp)
 		return;
 	}
 	write_begin(state);
-	if (send_pending(state, sent_word(tp, state->flags)))
+	if (send_pending(state, sent_word(tp, state)))
 		send_commit(state, state->sent_at);
 	totals_freeze(tp, state);
 	state->flags |= STATE_CLOSED;

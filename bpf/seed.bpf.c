@@ -26,7 +26,7 @@ static __always_inline void seed(struct tcp_sock *tp)
 	struct seed seed = {.at = bpf_ktime_get_boot_ns()};
 	u64 key = (u64)tp;
 
-	totals_raw(tp, 0, &seed.raw);
+	totals_raw(tp, READ(tp->write_seq), &seed.raw);
 	if (bpf_map_update_elem(&seeds, &key, &seed, BPF_ANY))
 		COUNT(seeds_lost);
 }

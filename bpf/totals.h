@@ -21,9 +21,14 @@ struct totals {
 	u32 received_word;
 };
 
-static __always_inline u32 sent_word(struct tcp_sock *tp, u8 flags)
+/* write_seq first: the flag is set before write_seq counts the FIN, so that a reader without the
+ * lock may miss a byte for a moment, and never has one too many. */
+static __always_inline u32 sent_word(struct tcp_sock *tp, const struct state *state)
 {
-	return READ(tp->write_seq) - !!(flags & STATE_FIN);
+	u32 word = READ(tp->write_seq);
+
+	barrier();
+	return word - !!(((const volatile struct state *)state)->flags & STATE_FIN);
 }
 
 /* copied_seq first: once it counts the FIN, SOCK_DONE and the last rcv_nxt are long in place. */
@@ -36,11 +41,10 @@ static __always_inline u32 received_word(struct tcp_sock *tp)
 	return copied;
 }
 
-/* The kernel's own sums, from the words that are given. */
-static __always_inline void totals_raw(struct tcp_sock *tp, u8 flags, struct totals *totals)
+/* The kernel's own sums, up to the given write_seq. */
+static __always_inline void totals_raw(struct tcp_sock *tp, u32 sent, struct totals *totals)
 {
 	u32 received = received_word(tp);
-	u32 sent = sent_word(tp, flags);
 
 	totals->sent = READ(tp->bytes_acked) + (s64)(s32)(sent - READ(tp->snd_una));
 	totals->received = READ(tp->bytes_received) - (s64)(s32)(READ(tp->rcv_nxt) - received);
@@ -75,9 +79,7 @@ static __always_inline u64 lap(u64 sum, u32 word)
 static __always_inline void totals_read(struct tcp_sock *tp, const struct state *state,
 					struct totals *totals)
 {
-	u8 flags = state->flags;
-
-	if (flags & STATE_CLOSED) {
+	if (state->flags & STATE_CLOSED) {
 		totals->sent = state->base_sent;
 		totals->received = state->base_received;
 		totals->sent_word = state->last_write;
@@ -87,7 +89,7 @@ static __always_inline void totals_read(struct tcp_sock *tp, const struct state 
 			totals->received += totals->received_word - state->received_anchor;
 		return;
 	}
-	totals_raw(tp, flags, totals);
+	totals_raw(tp, sent_word(tp, state), totals);
 	totals->sent = lap(totals->sent - state->base_sent, totals->sent_word - state->sent_anchor);
 	totals->received = lap(totals->received - state->base_received,
 			       totals->received_word - state->received_anchor);

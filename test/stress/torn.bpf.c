@@ -63,10 +63,10 @@ static int sample(u32 i, struct visit *visit)
 	u32 sent, received;
 
 	totals_read(tp, state, &anchored);
-	totals_raw(tp, state->flags, &naive);
+	totals_raw(tp, sent_word(tp, state), &naive);
 	naive.sent -= state->base_sent;
 	naive.received -= state->base_received;
-	sent = sent_word(tp, state->flags) - state->sent_anchor;
+	sent = sent_word(tp, state) - state->sent_anchor;
 	received = received_word(tp) - state->received_anchor;
 	judge(&connection->anchored, &anchored, sent, received);
 	judge(&connection->naive, &naive, sent, received);
