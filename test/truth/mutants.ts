@@ -104,7 +104,7 @@ const mutants: Mutant[] = [
   },
   {
     name: "the sweep tells of what is not established",
-    edits: [hooks("return state->id && state->flags & STATE_ESTABLISHED &&\n", "return state->id &&\n")],
+    edits: [hooks("return id && state->flags & STATE_ESTABLISHED &&\n", "return id &&\n")],
     catcher: rules,
   },
   {
