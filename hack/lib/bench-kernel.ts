@@ -3,7 +3,6 @@
  * takes. The measuring itself costs: an empty program on a hook of the same kind says how much.
  */
 import { join } from "node:path";
-import { $ } from "bun";
 import { backends } from "../../src/bpf/hooks.ts";
 import { BpfObject, measurePrograms } from "../../src/bpf/libbpf.ts";
 import { Probe } from "../../src/bpf/probe.ts";
@@ -72,8 +71,6 @@ async function measure(backend: (typeof backends)[number], load: Load): Promise<
   return results;
 }
 
-await $`mkdir -p ${top}/build/bench`;
-await $`clang -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_${process.arch === "arm64" ? "arm64" : "x86"} -Wall -Wno-unused-parameter -idirafter /usr/include/${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu -c ${top}/hack/lib/bench-empty.bpf.c -o ${top}/build/bench/empty.bpf.o`;
 const load = await Load.start();
 const all: Result[] = [];
 try {
