@@ -75,6 +75,19 @@ static __always_inline void send_commit(struct state *state, u64 sent_at)
 	state->sent_at = 0;
 }
 
+/* Commits the send that has moved write_seq since the last hook. Where sends are packets, one may
+ * have moved it that Nagle's algorithm holds back still: then this is the latest that it can have
+ * been. */
+static __always_inline void send_settle(struct state *state, u32 word, u64 now)
+{
+	if (send_pending(state, word)) {
+		send_commit(state, state->sent_at);
+	} else if (config.packet_sends && (s32)(word - state->last_write) > 0) {
+		send_commit(state, now);
+		state->last_write = word;
+	}
+}
+
 /* At the entry of a send. */
 static __always_inline void exchange_send(struct tcp_sock *tp, struct state *state)
 {
@@ -115,8 +128,7 @@ static __always_inline void exchange_receive(struct tcp_sock *tp, struct state *
 		return;
 	now = bpf_ktime_get_ns();
 	write_begin(state);
-	if (send_pending(state, sent_word(tp, state)))
-		send_commit(state, state->sent_at);
+	send_settle(state, sent_word(tp, state), now);
 	state->last_copied = word;
 	if (state->role == ROLE_SERVER)
 		state->turn_at = now;

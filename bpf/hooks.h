@@ -149,8 +149,7 @@ static __always_inline void on_fin(struct tcp_sock *tp)
 	if (!state)
 		return;
 	write_begin(state);
-	if (send_pending(state, sent_word(tp, state)))
-		send_commit(state, state->sent_at);
+	send_settle(state, sent_word(tp, state), bpf_ktime_get_ns());
 	state->flags |= STATE_FIN;
 	write_end(state);
 }
@@ -190,8 +189,7 @@ static __always_inline void on_close(struct tcp_sock *tp)
 		return;
 	}
 	write_begin(state);
-	if (send_pending(state, sent_word(tp, state)))
-		send_commit(state, state->sent_at);
+	send_settle(state, sent_word(tp, state), bpf_ktime_get_ns());
 	totals_freeze(tp, state);
 	state->flags |= STATE_CLOSED;
 	write_end(state);

@@ -36,7 +36,7 @@ export const config = {
   maxConnections: 0,
   ringSize: 4,
   refresh: 8,
-  spare: 12,
+  packetSends: 12,
 } as const;
 
 /** Offsets in bytes in struct control, and its size. */

@@ -117,6 +117,7 @@ export class Probe {
       config.setUint32(abi.config.maxConnections, options.maxConnections, true);
       config.setUint32(abi.config.ringSize, options.ringSize, true);
       config.setUint32(abi.config.refresh, REFRESH, true);
+      config.setUint32(abi.config.packetSends, Number(attach.some(({ target }) => target === "net_dev_queue")), true);
       object.setMaxEntries("ring", options.ringSize);
       object.setMaxEntries("seeds", options.maxConnections);
       if (hashed) object.setMaxEntries("states", options.maxConnections);

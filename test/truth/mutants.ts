@@ -63,6 +63,11 @@ const mutants: Mutant[] = [
     catcher: truth,
   },
   {
+    name: "a send whose packet is held back counts nowhere",
+    edits: [queue, exchange("} else if (config.packet_sends && ", "} else if (0 && ")],
+    catcher: truth,
+  },
+  {
     name: "a send that moved nothing counts",
     edits: [exchange("state->sent_at && (s32)(word - state->last_write) > 0", "state->sent_at")],
     catcher: rules,

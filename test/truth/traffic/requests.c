@@ -37,13 +37,25 @@ static void ask_ahead(struct end *end, const struct scenario *s)
 	get(end, s->answer * s->rounds);
 }
 
-/* All are there before the first is read. An answer that Nagle's algorithm held back would not be
- * seen by who takes packets for sends. */
+/* All are there before the first is read. */
 static void answer_in_order(struct end *end, const struct scenario *s)
 {
-	set_option(end->fd, IPPROTO_TCP, TCP_NODELAY, 1, "set TCP_NODELAY");
 	pause_ms(100);
 	answer(end, s);
+}
+
+static void answer_undelayed(struct end *end, const struct scenario *s)
+{
+	set_option(end->fd, IPPROTO_TCP, TCP_NODELAY, 1, "set TCP_NODELAY");
+	answer_in_order(end, s);
+}
+
+/* No answer leaves before the next request is read, and the last goes out with the FIN. */
+static void answer_corked(struct end *end, const struct scenario *s)
+{
+	set_option(end->fd, IPPROTO_TCP, TCP_CORK, 1, "set TCP_CORK");
+	answer_in_order(end, s);
+	close_write(end);
 }
 
 /* Requests that are read together are answered together: one exchange at both ends. */
@@ -133,7 +145,13 @@ const struct scenario requests[] = {
 	 .request = 200,
 	 .answer = 300,
 	 .client = ask_ahead,
-	 .server = answer_in_order},
+	 .server = answer_undelayed},
+	{.name = "pipelined-corked",
+	 .rounds = 10,
+	 .request = 200,
+	 .answer = 30,
+	 .client = ask_ahead,
+	 .server = answer_corked},
 	{.name = "batched",
 	 .rounds = 10,
 	 .request = 200,
