@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { recordFlag } from "../../src/bpf/abi.ts";
 import { Probe } from "../../src/bpf/probe.ts";
-import { compareRecords, type Life, lives, Recorder } from "../truth/records.ts";
+import { Recorder } from "../truth/recorded.ts";
+import { compareRecords, type Life, lives } from "../truth/records.ts";
 import { runTraffic, trafficEnds } from "../truth/traffic.ts";
 import type { Role, TruthLine } from "../truth/truth.ts";
 

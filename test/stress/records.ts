@@ -1,14 +1,10 @@
 /** A reader of the ring that keeps what it was told of each connection in some network namespaces. */
-import { kind, record } from "../../src/bpf/abi.ts";
 import type { Sink } from "../../src/bpf/ring.ts";
-
-const HEADER = 8;
-const DISCARD = 1 << 30;
-const STRIDE = HEADER + record.size;
+import { type Recorded, recordsOf } from "../truth/recorded.ts";
 
 /** Of one connection: its latest totals, in bytes and exchanges. */
 export interface Told {
-  role: number;
+  role: string;
   sent: number;
   received: number;
   exchanges: number;
@@ -48,18 +44,14 @@ export class Records implements Sink {
   }
 
   ingest(bytes: number): void {
-    const view = new DataView(this.area.buffer);
-    const kept: Uint8Array[] = [];
-    for (let at = 0; at < bytes; at += STRIDE) {
-      if (view.getUint32(at, true) & DISCARD) continue;
-      if (this.take(view, at + HEADER)) kept.push(this.area.subarray(at, at + STRIDE));
-    }
+    const kept = recordsOf(this.area.subarray(0, bytes))
+      .filter((one) => this.take(one))
+      .map(({ raw }) => raw)
+      .toArray();
     if (!this.onward || kept.length === 0) return;
-    const span = this.onward.batch(kept.length * STRIDE);
-    kept.forEach((one, i) => {
-      span.set(one, i * STRIDE);
-    });
-    this.onward.ingest(kept.length * STRIDE);
+    const all = Buffer.concat(kept);
+    this.onward.batch(all.length).set(all);
+    this.onward.ingest(all.length);
   }
 
   /** @returns the sum over the connections that `which` picks, of both directions apart */
@@ -74,26 +66,15 @@ export class Records implements Sink {
     return sum;
   }
 
-  private take(view: DataView, at: number): boolean {
-    const id = view.getBigUint64(at + record.id, true);
-    const what = view.getUint8(at + record.kind);
-    if (what === kind.alive) return this.connections.has(id);
-    if (!this.namespaces.includes(view.getUint32(at + record.netns, true))) return false;
-    const sent = Number(view.getBigUint64(at + record.sent, true));
-    const received = Number(view.getBigUint64(at + record.received, true));
+  private take({ id, kind, netns, sent, received, role, exchanges, flags }: Recorded): boolean {
     const before = this.connections.get(id);
+    if (kind === "alive") return before !== undefined;
+    if (!this.namespaces.includes(netns)) return false;
     if (before && (sent < before.sent || received < before.received)) this.fell++;
-    if (what === kind.snapshot && this.closed.has(id)) this.late++;
-    if (what === kind.closed || what === kind.final) this.closed.add(id);
-    this.connections.set(id, {
-      role: view.getUint8(at + record.role),
-      sent,
-      received,
-      exchanges: Number(view.getBigUint64(at + record.exchanges, true)),
-      flags: view.getUint8(at + record.flags),
-      ended: what === kind.final || before?.ended === true,
-      failed: what === kind.failed,
-    });
+    if (kind === "snapshot" && this.closed.has(id)) this.late++;
+    if (kind === "closed" || kind === "final") this.closed.add(id);
+    const ended = kind === "final" || before?.ended === true;
+    this.connections.set(id, { role, sent, received, exchanges, flags, ended, failed: kind === "failed" });
     return true;
   }
 }
