@@ -88,39 +88,14 @@ static void connect_idle(struct end *end, socklen_t length)
 	end->failed = "none";
 }
 
+#define TALK                                                                                       \
+	.lacks = no_fast_open, .prepare = prepare, .listen = listen_fast, .rounds = 2,             \
+	.request = 100, .answer = 300, .client = ask_on, .server = answer_first
+
 const struct scenario fastopen[] = {
-	{.name = "fast-open-first",
-	 .lacks = no_fast_open,
-	 .prepare = prepare,
-	 .listen = listen_fast,
-	 .rounds = 2,
-	 .request = 100,
-	 .answer = 300,
-	 .connect = send_first,
-	 .client = ask_on,
-	 .server = answer_first},
-	{.name = "fast-open",
-	 .lacks = no_fast_open,
-	 .prepare = prepare,
-	 .listen = listen_fast,
-	 .connections = 5,
-	 .rounds = 2,
-	 .request = 100,
-	 .answer = 300,
-	 .connect = send_first,
-	 .client = ask_on,
-	 .server = answer_first},
-	{.name = "fast-open-connect",
-	 .lacks = no_fast_open,
-	 .prepare = prepare,
-	 .listen = listen_fast,
-	 .connections = 5,
-	 .rounds = 2,
-	 .request = 100,
-	 .answer = 300,
-	 .connect = connect_with_first,
-	 .client = ask_on,
-	 .server = answer_first},
+	{.name = "fast-open-first", .connect = send_first, TALK},
+	{.name = "fast-open", .connections = 5, .connect = send_first, TALK},
+	{.name = "fast-open-connect", .connections = 5, .connect = connect_with_first, TALK},
 	{.name = "fast-open-idle",
 	 .lacks = no_fast_open,
 	 .prepare = prepare,

@@ -56,6 +56,10 @@ static struct scenario completed(const struct scenario *from)
 	s.rounds = scaled(s.rounds ? s.rounds : 1, 100);
 	s.request = scaled(s.request, MIB);
 	s.answer = scaled(s.answer, MIB);
+	s.put_request = s.put_request ? s.put_request : put;
+	s.get_request = s.get_request ? s.get_request : get;
+	s.put_answer = s.put_answer ? s.put_answer : put;
+	s.get_answer = s.get_answer ? s.get_answer : get;
 	return s;
 }
 

@@ -111,6 +111,20 @@ void get(struct end *end, size_t bytes)
 	}
 }
 
+void put_by_zerocopy(struct end *end, size_t bytes)
+{
+	set_option(end->fd, SOL_SOCKET, SO_ZEROCOPY, 1, "set SO_ZEROCOPY");
+	while (bytes > 0) {
+		uint64_t began = now();
+		ssize_t n = send(end->fd, payload, bytes < PIECE ? bytes : PIECE, MSG_ZEROCOPY);
+
+		if (n <= 0)
+			die("send zero-copy");
+		note_sent(end, began, n);
+		bytes -= n;
+	}
+}
+
 void get_end(struct end *end, int expected)
 {
 	char byte;
@@ -149,18 +163,18 @@ void ask(struct end *end, const struct scenario *s)
 	for (int i = 0; i < s->rounds; i++) {
 		if (i > 0 && s->think_ms)
 			pause_ms(s->think_ms);
-		put(end, s->request);
-		get(end, s->answer);
+		s->put_request(end, s->request);
+		s->get_answer(end, s->answer);
 	}
 }
 
 void answer(struct end *end, const struct scenario *s)
 {
 	for (int i = 0; i < s->rounds; i++) {
-		get(end, s->request);
+		s->get_request(end, s->request);
 		if (s->serve_ms)
 			pause_ms(s->serve_ms);
-		put(end, s->answer);
+		s->put_answer(end, s->answer);
 	}
 }
 

@@ -15,147 +15,104 @@ static void peek(struct end *end, size_t bytes)
 		die("peek");
 }
 
-static void ask_peeking(struct end *end, const struct scenario *s)
+static void get_peeking(struct end *end, size_t bytes)
 {
-	for (int i = 0; i < s->rounds; i++) {
-		put(end, s->request);
-		peek(end, s->answer);
-		get(end, s->answer);
-	}
+	peek(end, bytes);
+	get(end, bytes);
 }
 
-static void answer_peeking(struct end *end, const struct scenario *s)
+static void get_peeking_twice(struct end *end, size_t bytes)
 {
-	for (int i = 0; i < s->rounds; i++) {
-		peek(end, s->request);
-		peek(end, 1);
-		get(end, s->request / 2);
-		peek(end, s->request - s->request / 2);
-		get(end, s->request - s->request / 2);
-		put(end, s->answer);
-	}
+	peek(end, bytes);
+	peek(end, 1);
+	get(end, bytes / 2);
+	get_peeking(end, bytes - bytes / 2);
 }
 
-static void answer_waiting_for_all(struct end *end, const struct scenario *s)
+static void get_by_waiting_for_all(struct end *end, size_t bytes)
 {
-	char *buffer = malloc(s->request);
+	char *buffer = malloc(bytes);
+	ssize_t n = recv(end->fd, buffer, bytes, MSG_WAITALL);
 
-	for (int i = 0; i < s->rounds; i++) {
-		ssize_t n = recv(end->fd, buffer, s->request, MSG_WAITALL);
-
-		if (n != (ssize_t)s->request)
-			die("receive all");
-		note_received(end, n);
-		put(end, s->answer);
-	}
+	if (n != (ssize_t)bytes)
+		die("receive all");
+	note_received(end, n);
 	free(buffer);
 }
 
-/* The request comes in two parts; the server is asked to wake once it is whole. */
-static void ask_twice(struct end *end, const struct scenario *s)
+/* It comes in two parts; who gets it asks to be woken once it is whole. */
+static void put_twice(struct end *end, size_t bytes)
 {
-	for (int i = 0; i < s->rounds; i++) {
-		put(end, s->request / 2);
-		pause_ms(20);
-		put(end, s->request - s->request / 2);
-		get(end, s->answer);
-	}
+	put(end, bytes / 2);
+	pause_ms(20);
+	put(end, bytes - bytes / 2);
 }
 
-static void answer_when_whole(struct end *end, const struct scenario *s)
+static void get_when_whole(struct end *end, size_t bytes)
 {
-	set_option(end->fd, SOL_SOCKET, SO_RCVLOWAT, s->request, "set SO_RCVLOWAT");
-	for (int i = 0; i < s->rounds; i++) {
-		wait_for(end->fd, POLLIN);
-		get(end, s->request);
-		put(end, s->answer);
-	}
+	set_option(end->fd, SOL_SOCKET, SO_RCVLOWAT, bytes, "set SO_RCVLOWAT");
+	wait_for(end->fd, POLLIN);
+	get(end, bytes);
 }
 
-static void answer_by_readv(struct end *end, const struct scenario *s)
+static void get_by_readv(struct end *end, size_t bytes)
 {
 	static char buffer[PIECE];
-	struct iovec parts[] = {{buffer, 1}, {buffer, 99}, {buffer, s->request - 100}};
+	struct iovec parts[] = {{buffer, 1}, {buffer, 99}, {buffer, bytes - 100}};
+	ssize_t n;
 
-	for (int i = 0; i < s->rounds; i++) {
-		ssize_t n;
-
-		wait_for(end->fd, POLLIN);
-		n = readv(end->fd, parts, 3);
-		if (n <= 0)
-			die("readv");
-		note_received(end, n);
-		get(end, s->request - n);
-		put(end, s->answer);
-	}
+	wait_for(end->fd, POLLIN);
+	n = readv(end->fd, parts, 3);
+	if (n <= 0)
+		die("readv");
+	note_received(end, n);
+	get(end, bytes - n);
 }
 
-static void answer_by_recvmmsg(struct end *end, const struct scenario *s)
+static void get_by_recvmmsg(struct end *end, size_t bytes)
 {
 	static char buffer[PIECE];
-	struct iovec parts[] = {{buffer, s->request / 4}, {buffer, s->request / 4}};
+	struct iovec parts[] = {{buffer, bytes / 4}, {buffer, bytes / 4}};
 	struct mmsghdr messages[2] = {0};
 
 	for (int i = 0; i < 2; i++)
 		messages[i].msg_hdr = (struct msghdr){.msg_iov = &parts[i], .msg_iovlen = 1};
-	for (int i = 0; i < s->rounds; i++) {
-		int count = recvmmsg(end->fd, messages, 2, MSG_WAITALL, NULL);
-
-		if (count != 2)
-			die("recvmmsg");
-		note_received(end, messages[0].msg_len + messages[1].msg_len);
-		get(end, s->request - messages[0].msg_len - messages[1].msg_len);
-		put(end, s->answer);
-	}
+	if (recvmmsg(end->fd, messages, 2, MSG_WAITALL, NULL) != 2)
+		die("recvmmsg");
+	note_received(end, messages[0].msg_len + messages[1].msg_len);
+	get(end, bytes - messages[0].msg_len - messages[1].msg_len);
 }
 
-static void answer_by_splice(struct end *end, const struct scenario *s)
+static void get_by_splice(struct end *end, size_t bytes)
 {
 	char buffer[4096];
 	int pipes[2];
 
 	if (pipe2(pipes, O_CLOEXEC) != 0)
 		die("make a pipe");
-	for (size_t left = s->request; left > 0;) {
+	while (bytes > 0) {
 		ssize_t n = splice(end->fd, NULL, pipes[1], NULL,
-				   left < sizeof(buffer) ? left : sizeof(buffer), 0);
+				   bytes < sizeof(buffer) ? bytes : sizeof(buffer), 0);
 
 		if (n <= 0)
 			die("splice");
 		note_received(end, n);
-		left -= n;
+		bytes -= n;
 		if (read(pipes[0], buffer, n) != n)
 			die("read the pipe");
 	}
 	close(pipes[0]);
 	close(pipes[1]);
-	put(end, s->answer);
-}
-
-/* Whole pages, which the receiver's kernel may hand out as they are. */
-static void ask_by_pages(struct end *end, const struct scenario *s)
-{
-	set_option(end->fd, SOL_SOCKET, SO_ZEROCOPY, 1, "set SO_ZEROCOPY");
-	for (size_t left = s->request; left > 0;) {
-		uint64_t began = now();
-		ssize_t n = send(end->fd, payload, left < PIECE ? left : PIECE, MSG_ZEROCOPY);
-
-		if (n <= 0)
-			die("send zero-copy");
-		note_sent(end, began, n);
-		left -= n;
-	}
-	get(end, s->answer);
 }
 
 /* What cannot be mapped is said to be for recv(). */
-static void answer_by_mapping(struct end *end, const struct scenario *s)
+static void get_by_mapping(struct end *end, size_t bytes)
 {
 	void *area = mmap(NULL, 4 * PIECE, PROT_READ, MAP_SHARED, end->fd, 0);
 
 	if (area == MAP_FAILED)
 		die("map the socket");
-	for (size_t left = s->request; left > 0;) {
+	while (bytes > 0) {
 		struct tcp_zerocopy_receive ask = {.address = (uintptr_t)area, .length = 4 * PIECE};
 		socklen_t length = sizeof(ask);
 		size_t rest;
@@ -164,28 +121,24 @@ static void answer_by_mapping(struct end *end, const struct scenario *s)
 		if (getsockopt(end->fd, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, &ask, &length) != 0)
 			die("receive zero-copy");
 		note_received(end, ask.length);
-		left -= ask.length;
-		rest = ask.recv_skip_hint < left ? ask.recv_skip_hint : left;
+		bytes -= ask.length;
+		rest = ask.recv_skip_hint < bytes ? ask.recv_skip_hint : bytes;
 		get(end, rest);
-		left -= rest;
+		bytes -= rest;
 	}
 	munmap(area, 4 * PIECE);
-	put(end, s->answer);
 }
 
 /* What is discarded unseen has been received all the same. */
-static void answer_discarding(struct end *end, const struct scenario *s)
+static void get_discarding(struct end *end, size_t bytes)
 {
-	for (int i = 0; i < s->rounds; i++) {
-		for (size_t left = s->request; left > 0;) {
-			ssize_t n = recv(end->fd, NULL, left, MSG_TRUNC);
+	while (bytes > 0) {
+		ssize_t n = recv(end->fd, NULL, bytes < 4 * MIB ? bytes : 4 * MIB, MSG_TRUNC);
 
-			if (n <= 0)
-				die("discard");
-			note_received(end, n);
-			left -= n;
-		}
-		put(end, s->answer);
+		if (n <= 0)
+			die("discard");
+		note_received(end, n);
+		bytes -= n;
 	}
 }
 
@@ -199,14 +152,7 @@ static void put_all(struct end *end, const struct scenario *s)
 
 static void discard_all(struct end *end, const struct scenario *s)
 {
-	for (size_t left = s->request * s->rounds; left > 0;) {
-		ssize_t n = recv(end->fd, NULL, left < 4 * MIB ? left : 4 * MIB, MSG_TRUNC);
-
-		if (n <= 0)
-			die("discard");
-		note_received(end, n);
-		left -= n;
-	}
+	get_discarding(end, s->request * s->rounds);
 	put(end, s->answer);
 }
 
@@ -215,48 +161,59 @@ const struct scenario receives[] = {
 	 .rounds = 10,
 	 .request = 1000,
 	 .answer = 500,
-	 .client = ask_peeking,
-	 .server = answer_peeking},
+	 .get_request = get_peeking_twice,
+	 .get_answer = get_peeking,
+	 .client = ask,
+	 .server = answer},
 	{.name = "wait-all",
 	 .rounds = 5,
 	 .request = 300000,
 	 .answer = 20,
+	 .get_request = get_by_waiting_for_all,
 	 .client = ask,
-	 .server = answer_waiting_for_all},
+	 .server = answer},
 	{.name = "low-water",
 	 .rounds = 5,
 	 .request = 3000,
 	 .answer = 20,
-	 .client = ask_twice,
-	 .server = answer_when_whole},
+	 .put_request = put_twice,
+	 .get_request = get_when_whole,
+	 .client = ask,
+	 .server = answer},
 	{.name = "readv",
 	 .rounds = 5,
 	 .request = 10000,
 	 .answer = 20,
+	 .get_request = get_by_readv,
 	 .client = ask,
-	 .server = answer_by_readv},
+	 .server = answer},
 	{.name = "recvmmsg",
 	 .rounds = 5,
 	 .request = 10000,
 	 .answer = 20,
+	 .get_request = get_by_recvmmsg,
 	 .client = ask,
-	 .server = answer_by_recvmmsg},
+	 .server = answer},
 	{.name = "splice",
 	 .request = MIB + 33,
 	 .answer = 20,
+	 .get_request = get_by_splice,
 	 .client = ask,
-	 .server = answer_by_splice},
+	 .server = answer},
 	{.name = "zerocopy-receive",
 	 .request = MIB,
 	 .answer = 20,
-	 .client = ask_by_pages,
-	 .server = answer_by_mapping},
+	 .put_request = put_by_zerocopy,
+	 .get_request = get_by_mapping,
+	 .client = ask,
+	 .server = answer},
 	{.name = "discard",
 	 .rounds = 5,
 	 .request = 2000,
 	 .answer = 20,
+	 .get_request = get_discarding,
 	 .client = ask,
-	 .server = answer_discarding},
+	 .server = answer},
 	{.name = "wrap",
 	 .rounds = 144,
 	 .request = 32 * MIB,

@@ -8,64 +8,52 @@
 #include <sys/sendfile.h>
 #include <sys/uio.h>
 
-static void ask_in_parts(struct end *end, const struct scenario *s)
+static void put_in_parts(struct end *end, size_t bytes)
 {
-	for (size_t left = s->request; left > 0;) {
+	while (bytes > 0) {
 		uint64_t began = now();
-		ssize_t n = send(end->fd, payload, left, MSG_DONTWAIT);
+		ssize_t n = send(end->fd, payload, bytes, MSG_DONTWAIT);
 
 		if (n < 0 && errno != EAGAIN)
 			die("send");
 		note_sent(end, began, n);
 		if (n > 0)
-			left -= n;
+			bytes -= n;
 		else
 			wait_for(end->fd, POLLOUT);
 	}
-	get(end, s->answer);
 }
 
-/* The client sleeps before it reads, so that the server's one large call blocks: its response time
- * is its first byte's. */
-static void ask_and_sleep(struct end *end, const struct scenario *s)
+/* Who reads late makes the other's one large call block: its response time is its first byte's. */
+static void get_late(struct end *end, size_t bytes)
 {
-	put(end, s->request);
 	pause_ms(1000);
-	get(end, s->answer);
+	get(end, bytes);
 }
 
-static void ask_by_writev(struct end *end, const struct scenario *s)
+static void put_by_writev(struct end *end, size_t bytes)
 {
-	struct iovec parts[] = {
-		{payload, 1}, {payload, 0}, {payload, 99}, {payload, s->request - 100}};
+	struct iovec parts[] = {{payload, 1}, {payload, 0}, {payload, 99}, {payload, bytes - 100}};
+	uint64_t began = now();
+	ssize_t n = writev(end->fd, parts, 4);
 
-	for (int i = 0; i < s->rounds; i++) {
-		uint64_t began = now();
-		ssize_t n = writev(end->fd, parts, 4);
-
-		if (n != (ssize_t)s->request)
-			die("writev");
-		note_sent(end, began, n);
-		get(end, s->answer);
-	}
+	if (n != (ssize_t)bytes)
+		die("writev");
+	note_sent(end, began, n);
 }
 
-/* Three messages a call, the second of them empty. */
-static void ask_by_sendmmsg(struct end *end, const struct scenario *s)
+/* Three messages, the second of them empty. */
+static void put_by_sendmmsg(struct end *end, size_t bytes)
 {
-	struct iovec parts[] = {{payload, s->request / 2}, {payload, 0}, {payload, s->request / 2}};
+	struct iovec parts[] = {{payload, bytes / 2}, {payload, 0}, {payload, bytes / 2}};
 	struct mmsghdr messages[3] = {0};
+	uint64_t began = now();
 
 	for (int i = 0; i < 3; i++)
 		messages[i].msg_hdr = (struct msghdr){.msg_iov = &parts[i], .msg_iovlen = 1};
-	for (int i = 0; i < s->rounds; i++) {
-		uint64_t began = now();
-
-		if (sendmmsg(end->fd, messages, 3, 0) != 3)
-			die("sendmmsg");
-		note_sent(end, began, s->request);
-		get(end, s->answer);
-	}
+	if (sendmmsg(end->fd, messages, 3, 0) != 3)
+		die("sendmmsg");
+	note_sent(end, began, bytes);
 }
 
 static int file_of(size_t size)
@@ -77,35 +65,34 @@ static int file_of(size_t size)
 	return file;
 }
 
-static void ask_by_sendfile(struct end *end, const struct scenario *s)
+static void put_by_sendfile(struct end *end, size_t bytes)
 {
-	int file = file_of(s->request);
+	int file = file_of(bytes);
 
-	for (size_t left = s->request; left > 0;) {
+	while (bytes > 0) {
 		uint64_t began = now();
-		ssize_t n = sendfile(end->fd, file, NULL, left);
+		ssize_t n = sendfile(end->fd, file, NULL, bytes);
 
 		if (n <= 0)
 			die("sendfile");
 		note_sent(end, began, n);
-		left -= n;
+		bytes -= n;
 	}
 	close(file);
-	get(end, s->answer);
 }
 
-static void ask_by_splice(struct end *end, const struct scenario *s)
+static void put_by_splice(struct end *end, size_t bytes)
 {
-	int file = file_of(s->request), pipes[2];
+	int file = file_of(bytes), pipes[2];
 
 	if (pipe2(pipes, O_CLOEXEC) != 0)
 		die("make a pipe");
-	for (size_t left = s->request; left > 0;) {
-		ssize_t filled = splice(file, NULL, pipes[1], NULL, left, 0);
+	while (bytes > 0) {
+		ssize_t filled = splice(file, NULL, pipes[1], NULL, bytes, 0);
 
 		if (filled <= 0)
 			die("splice from the file");
-		left -= filled;
+		bytes -= filled;
 		while (filled > 0) {
 			uint64_t began = now();
 			ssize_t n = splice(pipes[0], NULL, end->fd, NULL, filled, 0);
@@ -119,22 +106,6 @@ static void ask_by_splice(struct end *end, const struct scenario *s)
 	close(pipes[0]);
 	close(pipes[1]);
 	close(file);
-	get(end, s->answer);
-}
-
-static void ask_by_zerocopy(struct end *end, const struct scenario *s)
-{
-	set_option(end->fd, SOL_SOCKET, SO_ZEROCOPY, 1, "set SO_ZEROCOPY");
-	for (size_t left = s->request; left > 0;) {
-		uint64_t began = now();
-		ssize_t n = send(end->fd, payload, left < PIECE ? left : PIECE, MSG_ZEROCOPY);
-
-		if (n <= 0)
-			die("send zero-copy");
-		note_sent(end, began, n);
-		left -= n;
-	}
-	get(end, s->answer);
 }
 
 /* Ten small writes, which leave when the cork is drawn. */
@@ -146,40 +117,18 @@ static void put_corked(struct end *end, size_t bytes)
 	set_option(end->fd, IPPROTO_TCP, TCP_CORK, 0, "clear TCP_CORK");
 }
 
-static void ask_corked(struct end *end, const struct scenario *s)
-{
-	for (int i = 0; i < s->rounds; i++) {
-		put_corked(end, s->request);
-		get(end, s->answer);
-	}
-}
-
-static void answer_corked(struct end *end, const struct scenario *s)
-{
-	for (int i = 0; i < s->rounds; i++) {
-		get(end, s->request);
-		put_corked(end, s->answer);
-	}
-}
-
 /* Nagle's algorithm holds all but the first until it is acknowledged. */
-static void ask_in_drops(struct end *end, const struct scenario *s)
+static void put_in_drops(struct end *end, size_t bytes)
 {
-	for (int i = 0; i < s->rounds; i++) {
-		for (size_t sent = 0; sent < s->request; sent++)
-			put(end, 1);
-		get(end, s->answer);
-	}
+	while (bytes-- > 0)
+		put(end, 1);
 }
 
-static void answer_after_nothing(struct end *end, const struct scenario *s)
+static void put_after_nothing(struct end *end, size_t bytes)
 {
-	for (int i = 0; i < s->rounds; i++) {
-		get(end, s->request);
-		if (send(end->fd, payload, 0, 0) != 0)
-			die("send nothing");
-		put(end, s->answer);
-	}
+	if (send(end->fd, payload, 0, 0) != 0)
+		die("send nothing");
+	put(end, bytes);
 }
 
 static void put_in_vain(struct end *end, int expected)
@@ -234,58 +183,69 @@ const struct scenario sends[] = {
 	{.name = "partial",
 	 .request = 8 * MIB,
 	 .answer = 10,
-	 .client = ask_in_parts,
+	 .put_request = put_in_parts,
+	 .client = ask,
 	 .server = answer_late},
 	{.name = "first-byte",
 	 .request = 100,
 	 .answer = 16 * MIB,
-	 .client = ask_and_sleep,
+	 .get_answer = get_late,
+	 .client = ask,
 	 .server = answer},
 	{.name = "writev",
 	 .rounds = 5,
 	 .request = 10000,
 	 .answer = 10,
-	 .client = ask_by_writev,
+	 .put_request = put_by_writev,
+	 .client = ask,
 	 .server = answer},
 	{.name = "sendmmsg",
 	 .rounds = 5,
 	 .request = 20000,
 	 .answer = 10,
-	 .client = ask_by_sendmmsg,
+	 .put_request = put_by_sendmmsg,
+	 .client = ask,
 	 .server = answer},
 	{.name = "sendfile",
 	 .request = 2 * MIB + 77,
 	 .answer = 20,
-	 .client = ask_by_sendfile,
+	 .put_request = put_by_sendfile,
+	 .client = ask,
 	 .server = answer},
 	{.name = "splice-to",
 	 .request = 2 * MIB + 55,
 	 .answer = 20,
-	 .client = ask_by_splice,
+	 .put_request = put_by_splice,
+	 .client = ask,
 	 .server = answer},
 	{.name = "zerocopy",
 	 .request = MIB + 99,
 	 .answer = 20,
-	 .client = ask_by_zerocopy,
+	 .put_request = put_by_zerocopy,
+	 .client = ask,
 	 .server = answer},
 	{.name = "corked",
 	 .rounds = 5,
 	 .request = 1000,
 	 .answer = 2000,
-	 .client = ask_corked,
-	 .server = answer_corked},
+	 .put_request = put_corked,
+	 .put_answer = put_corked,
+	 .client = ask,
+	 .server = answer},
 	{.name = "nagle",
 	 .rounds = 3,
 	 .request = 100,
 	 .answer = 2000,
-	 .client = ask_in_drops,
+	 .put_request = put_in_drops,
+	 .client = ask,
 	 .server = answer},
 	{.name = "empty",
 	 .rounds = 5,
 	 .request = 10,
 	 .answer = 10,
+	 .put_answer = put_after_nothing,
 	 .client = ask,
-	 .server = answer_after_nothing},
+	 .server = answer},
 	{.name = "broken-pipe",
 	 .rounds = 2,
 	 .request = 40,

@@ -4,7 +4,7 @@
 #include <pthread.h>
 
 /* Runs a move in a child, which keeps the book in memory that both share. */
-static void by_child(struct end *end, size_t bytes, void (*move)(struct end *, size_t))
+static void by_child(struct end *end, size_t bytes, way *move)
 {
 	struct end *book = shared(sizeof(*book));
 	pid_t child;
@@ -21,21 +21,15 @@ static void by_child(struct end *end, size_t bytes, void (*move)(struct end *, s
 	*end = *book;
 }
 
-static void ask_by_child(struct end *end, const struct scenario *s)
+static void put_by_child(struct end *end, size_t bytes)
 {
-	for (int i = 0; i < s->rounds; i++) {
-		by_child(end, s->request, put);
-		get(end, s->answer);
-	}
+	by_child(end, bytes, put);
 }
 
-static void answer_by_child(struct end *end, const struct scenario *s)
+static void get_half_by_child(struct end *end, size_t bytes)
 {
-	for (int i = 0; i < s->rounds; i++) {
-		get(end, s->request / 2);
-		by_child(end, s->request - s->request / 2, get);
-		by_child(end, s->answer, put);
-	}
+	get(end, bytes / 2);
+	by_child(end, bytes - bytes / 2, get);
 }
 
 static void send_socket(int channel, int fd)
@@ -117,22 +111,19 @@ static void *put_by_thread(void *argument)
 }
 
 /* Four threads write at once, and none reads: one exchange, from the last of all sends. */
-static void ask_by_threads(struct end *end, const struct scenario *s)
+static void put_by_threads(struct end *end, size_t bytes)
 {
 	struct hand hands[THREADS];
 
-	for (int i = 0; i < s->rounds; i++) {
-		for (int j = 0; j < THREADS; j++) {
-			hands[j].end = *end;
-			hands[j].bytes = s->request / THREADS;
-			if (pthread_create(&hands[j].thread, NULL, put_by_thread, &hands[j]) != 0)
-				die("start a thread");
-		}
-		for (int j = 0; j < THREADS; j++) {
-			pthread_join(hands[j].thread, NULL);
-			note_sent(end, hands[j].end.last_at, hands[j].bytes);
-		}
-		get(end, s->answer);
+	for (int i = 0; i < THREADS; i++) {
+		hands[i].end = *end;
+		hands[i].bytes = bytes / THREADS;
+		if (pthread_create(&hands[i].thread, NULL, put_by_thread, &hands[i]) != 0)
+			die("start a thread");
+	}
+	for (int i = 0; i < THREADS; i++) {
+		pthread_join(hands[i].thread, NULL);
+		note_sent(end, hands[i].end.last_at, hands[i].bytes);
 	}
 }
 
@@ -172,8 +163,11 @@ const struct scenario sharing[] = {
 	 .rounds = 5,
 	 .request = 1000,
 	 .answer = 3000,
-	 .client = ask_by_child,
-	 .server = answer_by_child},
+	 .put_request = put_by_child,
+	 .get_request = get_half_by_child,
+	 .put_answer = put_by_child,
+	 .client = ask,
+	 .server = answer},
 	{.name = "passed-on",
 	 .connections = 3,
 	 .rounds = 5,
@@ -185,7 +179,8 @@ const struct scenario sharing[] = {
 	 .rounds = 5,
 	 .request = 400000,
 	 .answer = 3000,
-	 .client = ask_by_threads,
+	 .put_request = put_by_threads,
+	 .client = ask,
 	 .server = answer},
 	{.name = "reuse-port",
 	 .connections = 40,

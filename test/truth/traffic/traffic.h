@@ -44,6 +44,9 @@ enum target {
 	UNREACHABLE, /* behind the server, which says that it knows no way */
 };
 
+/* Moves so many bytes, and notes them. */
+typedef void way(struct end *end, size_t bytes);
+
 /* A plain one needs `client` and `server` only, which are called once a connection. */
 struct scenario {
 	const char *name;
@@ -56,8 +59,9 @@ struct scenario {
 	int rounds;
 	size_t request, answer;
 	int serve_ms, think_ms;
-	const char *fails;			  /* the reason with which connect() must end */
-	const char *(*lacks)(void);		  /* why this machine cannot do it, or NULL */
+	const char *fails;	    /* the reason with which connect() must end */
+	const char *(*lacks)(void); /* why this machine cannot do it, or NULL */
+	way *put_request, *get_request, *put_answer, *get_answer; /* put and get */
 	void (*prepare)(int socket, bool client); /* before connect and before listen */
 	void (*connect)(struct end *, socklen_t length);
 	void (*listen)(int socket);
@@ -87,16 +91,15 @@ void join(pid_t child);
 void note_sent(struct end *end, uint64_t began, ssize_t bytes);
 void note_received(struct end *end, ssize_t bytes);
 
-/* put: by write; the kernel may take it in parts. */
-void put(struct end *end, size_t bytes);
-/* get: exactly so many bytes, as they come. */
-void get(struct end *end, size_t bytes);
+way put;	     /* by write; the kernel may take it in parts */
+way get;	     /* as they come */
+way put_by_zerocopy; /* whole pages of them may go out as they are */
 /* Nothing more comes; the peer has closed its half (0) or reset (an error number). */
 void get_end(struct end *end, int expected);
 void close_write(struct end *end);
 void reset_at_close(struct end *end);
 void wait_for(int fd, short events);
-/* Asks and gets `rounds` times; answers as often. */
+/* Asks and gets `rounds` times, in the ways of the scenario; answers as often. */
 void ask(struct end *end, const struct scenario *s);
 void answer(struct end *end, const struct scenario *s);
 /* All that the client asks, then its FIN. */
