@@ -3,23 +3,32 @@
  * Connections in any number, both ends here, over the loopback of network namespaces of its own.
  * Does what lines on its standard input say, and answers each with one line of numbers:
  *
- *   namespace                     goes on in a new network namespace; answers its inode
- *   open N                        opens N connections; answers how many there are now
- *   move FROM TO STEP ASK REPLY   on each STEP-th connection of FROM to TO - 1, the client sends
- * ASK bytes, the server reads them and sends REPLY, the client reads those; answers on how many
- *   close FROM TO                 closes connections FROM to TO - 1; answers how many
- *   churn N ASK REPLY             opens, moves and closes N connections, one after the other
- *   peek                          a client sends 10 bytes; 20 come back, which it looks at after 10
- * more and reads after another 10; answers 1 block                         a server reads 1 byte
- * and sends until its buffer is full, reads 1 and can send nothing, reads 1; answers what it has
- * sent refuse N                      connects N times to a port at which nobody listens; answers N
- *   reconnect ASK REPLY           moves on one socket, disconnects it, connects it again and moves;
- *                                 answers 1
- *   knock N                       N clients knock at a listener that has no room; answers how many
- * are still connecting admit                         makes room and accepts them all; answers how
- * many connections there are now stream                        sends on all connections at once,
- * the even ones in bulk, the odd ones in ping-pong; answers how many halt ends that; answers what
- * each client has sent and received
+ *   namespace: goes on in a new network namespace; answers its inode
+ *   open N: opens N connections; answers how many there are now
+ *   move FROM TO STEP ASK REPLY: on each STEP-th connection of FROM to TO - 1, the client sends ASK
+ *     bytes, the server reads them and sends REPLY, the client reads those; answers on how many
+ *   close FROM TO: closes connections FROM to TO - 1; answers how many
+ *   churn N ASK REPLY: opens, moves and closes N connections, one after the other
+ *   peek: a client sends 10 bytes; 20 come back, which it looks at after 10 more and reads after
+ *     another 10; answers 1
+ *   block: a server reads 1 byte and sends until its buffer is full, reads 1 and can send nothing,
+ *     reads 1; answers what it has sent
+ *   refuse N: connects N times to a port at which nobody listens; answers N
+ *   reconnect ASK REPLY: moves on one socket, disconnects it, connects it again and moves;
+ *     answers 1
+ *   knock N: N clients knock at a listener that has no room; answers how many still connect
+ *   admit: makes room and accepts them all; answers how many connections there are now
+ *   stream: sends on all connections at once, the even ones in bulk, the odd ones in ping-pong;
+ *     answers how many
+ *   halt: ends that; answers what each client has sent and received
+ *   talk ASK REPLY PAUSE: asks and answers on all connections at once, and writes down each
+ *     call; the first client pauses for PAUSE us after each answer, the next for twice as long;
+ *     answers how many
+ *   hush: ends that after the next answer; answers how many
+ *   by PORT TIME: what had been moved, by that boot time in ns, on the connection whose client
+ *     has that port: bytes sent by the client, read by it, sent by the server, read by it, each
+ *     at least and at most, which differ where a call was under way
+ *   pour I BYTES: the client of connection I sends so many, the server reads them; answers 1
  *
  * Nothing is left unread. The bytes of a move fit into the sockets' buffers.
  */
@@ -41,6 +50,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PORT	    8200
@@ -263,21 +273,29 @@ static void knock(size_t n)
 	printf("%zu\n", connecting);
 }
 
+static unsigned short port_of(int fd)
+{
+	struct sockaddr_in own;
+	socklen_t length = sizeof(own);
+
+	if (getsockname(fd, (void *)&own, &length) != 0)
+		die("tell a port");
+	return ntohs(own.sin_port);
+}
+
 static void admit(void)
 {
 	if (listen(door, 16) != 0)
 		die("make room");
 	for (size_t i = 0; i < knocking; i++) {
-		struct sockaddr_in peer, own;
+		struct sockaddr_in peer;
 		socklen_t length = sizeof(peer);
 		int fd = accept4(door, (void *)&peer, &length, SOCK_CLOEXEC);
 
 		if (fd < 0)
 			die("admit");
 		for (size_t k = count; k < count + knocking; k++) {
-			length = sizeof(own);
-			getsockname(pairs[k].client, (void *)&own, &length);
-			if (own.sin_port == peer.sin_port)
+			if (port_of(pairs[k].client) == ntohs(peer.sin_port))
 				pairs[k].server = fd;
 		}
 	}
@@ -365,6 +383,182 @@ static void halt(void)
 	free(streams);
 }
 
+/* One end's calls in one direction, with the bytes moved in all when each had returned. */
+struct book {
+	struct call {
+		uint64_t began, returned, total;
+	} * calls;
+	size_t count, room;
+};
+
+struct talk {
+	struct pair pair;
+	size_t ask, reply;
+	useconds_t pause;
+	struct book books[4]; /* in the order in which `by` tells of them */
+	pthread_t client, server;
+};
+
+static struct talk *talks;
+
+static uint64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	return t.tv_sec * 1000000000ULL + t.tv_nsec;
+}
+
+/* Small enough to move by one call, and at once: half of a call is never seen. */
+static void write_down(struct book *book, ssize_t (*move)(int, size_t), int fd, size_t bytes)
+{
+	struct call call = {.began = now()};
+
+	if (move(fd, bytes) != (ssize_t)bytes)
+		die("talk");
+	call.returned = now();
+	call.total = bytes + (book->count ? book->calls[book->count - 1].total : 0);
+	if (book->count == book->room) {
+		book->room = book->room ? 2 * book->room : 1024;
+		book->calls = realloc(book->calls, book->room * sizeof(call));
+		if (book->calls == NULL)
+			die("allocate");
+	}
+	book->calls[book->count++] = call;
+}
+
+static ssize_t write_once(int fd, size_t bytes)
+{
+	return write(fd, buffer, bytes);
+}
+
+static ssize_t read_once(int fd, size_t bytes)
+{
+	char message[bytes];
+
+	return read(fd, message, bytes);
+}
+
+/* The wait for a message is no part of the call that reads it. */
+static bool message_comes(int fd)
+{
+	struct pollfd awaited = {.fd = fd, .events = POLLIN | POLLRDHUP};
+
+	return poll(&awaited, 1, -1) == 1 && !(awaited.revents & POLLRDHUP);
+}
+
+static void *talk_client(void *argument)
+{
+	struct talk *talk = argument;
+
+	while (!over) {
+		write_down(&talk->books[0], write_once, talk->pair.client, talk->ask);
+		if (message_comes(talk->pair.client))
+			write_down(&talk->books[1], read_once, talk->pair.client, talk->reply);
+		usleep(talk->pause);
+	}
+	shutdown(talk->pair.client, SHUT_WR);
+	return NULL;
+}
+
+static void *talk_server(void *argument)
+{
+	struct talk *talk = argument;
+
+	while (message_comes(talk->pair.server)) {
+		write_down(&talk->books[3], read_once, talk->pair.server, talk->ask);
+		write_down(&talk->books[2], write_once, talk->pair.server, talk->reply);
+	}
+	return NULL;
+}
+
+static void talk(size_t ask, size_t reply, size_t pause)
+{
+	talks = calloc(count, sizeof(*talks));
+	over = false;
+	for (size_t i = 0; i < count; i++, pause *= 2) {
+		talks[i] = (struct talk){pairs[i], ask, reply, pause, .client = 0};
+		if (pthread_create(&talks[i].client, NULL, talk_client, &talks[i]) != 0 ||
+		    pthread_create(&talks[i].server, NULL, talk_server, &talks[i]) != 0)
+			die("start a thread");
+	}
+	printf("%zu\n", count);
+}
+
+static void hush(void)
+{
+	over = true;
+	for (size_t i = 0; i < count; i++) {
+		pthread_join(talks[i].client, NULL);
+		pthread_join(talks[i].server, NULL);
+	}
+	printf("%zu\n", count);
+}
+
+/* Between the kernel's look at a clock and at its sums there may be so many ns; much less than a
+ * client's pause. */
+#define LOOK 2000
+
+static void by(unsigned short port, uint64_t time)
+{
+	size_t i = 0;
+
+	while (i < count && port_of(pairs[i].client) != port)
+		i++;
+	if (i == count)
+		die("find the port");
+	for (int b = 0; b < 4; b++) {
+		const struct book *book = &talks[i].books[b];
+		uint64_t least = 0, most = 0;
+
+		for (size_t c = 0; c < book->count; c++) {
+			if (book->calls[c].returned + LOOK <= time)
+				least = book->calls[c].total;
+			if (book->calls[c].began <= time + LOOK)
+				most = book->calls[c].total;
+		}
+		printf("%s%llu %llu", b ? " " : "", (unsigned long long)least,
+		       (unsigned long long)most);
+	}
+	printf("\n");
+}
+
+struct pour {
+	int fd;
+	size_t bytes;
+};
+
+static void *pour_in(void *argument)
+{
+	const struct pour *pour = argument;
+
+	for (size_t left = pour->bytes; left > 0;) {
+		size_t piece = left < sizeof(buffer) ? left : sizeof(buffer);
+
+		put(pour->fd, piece);
+		left -= piece;
+	}
+	return NULL;
+}
+
+static void pour(struct pair pair, size_t bytes)
+{
+	struct pour in = {pair.client, bytes};
+	pthread_t client;
+
+	if (pthread_create(&client, NULL, pour_in, &in) != 0)
+		die("start a thread");
+	while (bytes > 0) {
+		size_t piece = bytes < sizeof(buffer) ? bytes : sizeof(buffer);
+		ssize_t n = recv(pair.server, NULL, piece, MSG_TRUNC); /* read unseen */
+
+		if (n <= 0)
+			die("swallow");
+		bytes -= n;
+	}
+	pthread_join(client, NULL);
+}
+
 int main(void)
 {
 	struct rlimit files;
@@ -426,6 +620,15 @@ int main(void)
 			stream();
 		} else if (strcmp(line, "halt\n") == 0) {
 			halt();
+		} else if (sscanf(line, "talk %zu %zu %zu", &ask, &reply, &step) == 3) {
+			talk(ask, reply, step);
+		} else if (strcmp(line, "hush\n") == 0) {
+			hush();
+		} else if (sscanf(line, "by %zu %zu", &n, &to) == 2) {
+			by(n, to);
+		} else if (sscanf(line, "pour %zu %zu", &n, &to) == 2) {
+			pour(pairs[n], to);
+			printf("1\n");
 		} else {
 			fprintf(stderr, "sockets: what is this? %s", line);
 			return 2;
