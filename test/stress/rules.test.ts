@@ -5,6 +5,9 @@ import { Probe, REFRESH } from "../../src/bpf/probe.ts";
 import { Records, type Told } from "./records.ts";
 import { Sockets } from "./sockets.ts";
 
+/** Of the sequence numbers, in bytes. */
+const LAP = 2 ** 32;
+
 let sockets: Sockets;
 let records: Records;
 let probe: Probe;
@@ -80,3 +83,15 @@ test("a socket that connects again is another connection", async () => {
   expect(told("client")).toEqual(Array(2).fill({ sent: 100, received: 50, exchanges: 1 }));
   expect(told("server")).toEqual(Array(2).fill({ sent: 50, received: 100, exchanges: 1 }));
 });
+
+test("more than a lap of the sequence numbers between two sweeps is exact, whenever the connection began", async () => {
+  await sockets.tell("open 1");
+  await sockets.tell("move 0 1 1 1000 10");
+  await attach();
+  await probe.seed();
+  await sockets.tell("open 1");
+  for (const i of [0, 1]) await sockets.tell(`pour ${i} ${LAP + 12_345}`);
+  const [sent, received] = [LAP + 12_345, 0];
+  expect(told("client")).toEqual(Array(2).fill({ sent, received, exchanges: 0 }));
+  expect(told("server")).toEqual(Array(2).fill({ sent: received, received: sent, exchanges: 0 }));
+}, 60_000);
