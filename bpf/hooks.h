@@ -325,8 +325,8 @@ static __always_inline int sweep(struct tcp_sock *tp, struct state *state, u64 i
 		/* The FIN's flag is set a moment before write_seq counts it. */
 		if (record->sent < state->posted_sent)
 			record->sent = state->posted_sent;
-		/* One long send is one event: while it moves it stays due. */
-		if (record->sent != state->posted_sent)
+		/* One long send is one event: while it moves, or waits for room, it stays due. */
+		if (record->sent != state->posted_sent || READ(SOCK(tp)->sk_write_pending))
 			events--;
 		state->posted_sent = record->sent;
 		state->posted_received = record->received;

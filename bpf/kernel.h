@@ -152,6 +152,7 @@ struct sock {
 	u16 sk_protocol;
 	int sk_err;
 	u32 sk_max_ack_backlog;
+	int sk_write_pending;
 	struct socket *sk_socket;
 	struct sock_cgroup_data sk_cgrp_data;
 };

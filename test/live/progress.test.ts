@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
+import { checkMachine } from "../../src/bpf/check.ts";
 import { trafficEnds } from "../truth/traffic.ts";
 import { startAgent } from "./agent.ts";
 
@@ -23,38 +24,44 @@ const sender = `
   if (c.send(fd, ptr(new Uint8Array(${BYTES})), ${BYTES}, 0) !== ${BYTES}n) throw new Error("send");
 `;
 
-test("a long send shows as it goes", async () => {
-  const server = createServer({ pauseOnConnect: true }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  const agent = await startAgent(trafficEnds({ name: "progress" }), ["--loopback"]);
-  const child = Bun.spawn([process.execPath, "-e", sender, "--", String(port)], { stderr: "inherit" });
-  try {
-    const [socket] = (await once(server, "connection")) as [Socket];
-    const sent = async () =>
-      Number((await agent.links()).find((link) => link.reporter === "client" && link.port === port)?.sent ?? 0);
-    const seen = new Set<number>();
-    for (let read = 0; read < BYTES; ) {
-      const chunk: Buffer | null = socket.read();
-      if (!chunk) {
-        await once(socket, "readable");
-        continue;
+const backends = (await checkMachine()).backends.filter(({ works }) => works).map(({ backend }) => backend);
+
+test.each(backends)(
+  "by %s a long send shows as it goes",
+  async (backend) => {
+    const server = createServer({ pauseOnConnect: true }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as { port: number };
+    const agent = await startAgent(trafficEnds({ name: "progress" }), ["--loopback", "--backend", backend]);
+    const child = Bun.spawn([process.execPath, "-e", sender, "--", String(port)], { stderr: "inherit" });
+    try {
+      const [socket] = (await once(server, "connection")) as [Socket];
+      const sent = async () =>
+        Number((await agent.links()).find((link) => link.reporter === "client" && link.port === port)?.sent ?? 0);
+      const seen = new Set<number>();
+      for (let read = 0; read < BYTES; ) {
+        const chunk: Buffer | null = socket.read();
+        if (!chunk) {
+          await once(socket, "readable");
+          continue;
+        }
+        const before = read;
+        read += chunk.length;
+        // Every 4 MiB a rest of two sweeps.
+        if (Math.floor(read / (4 * MIB)) > Math.floor(before / (4 * MIB)) && read < BYTES) {
+          await Bun.sleep(450);
+          seen.add(await sent());
+        }
       }
-      const before = read;
-      read += chunk.length;
-      // Every 4 MiB a rest of two sweeps.
-      if (Math.floor(read / (4 * MIB)) > Math.floor(before / (4 * MIB)) && read < BYTES) {
-        await Bun.sleep(450);
-        seen.add(await sent());
-      }
+      expect(await child.exited).toBe(0);
+      // Each of the fifteen rests saw more than the one before, but for the first, when it had not settled yet.
+      expect(seen.size).toBeGreaterThan(12);
+      expect([...seen]).toEqual([...seen].toSorted((a, b) => a - b));
+    } finally {
+      child.kill();
+      server.close();
+      await agent.stop();
     }
-    expect(await child.exited).toBe(0);
-    // Each of the fifteen rests saw more than the one before, but for the first, when it had not settled yet.
-    expect(seen.size).toBeGreaterThan(12);
-    expect([...seen]).toEqual([...seen].toSorted((a, b) => a - b));
-  } finally {
-    child.kill();
-    server.close();
-    await agent.stop();
-  }
-}, 60_000);
+  },
+  60_000,
+);
