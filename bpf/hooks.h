@@ -182,7 +182,9 @@ static __always_inline void on_close(struct tcp_sock *tp)
 		return;
 	state->reason = reason_of(tp);
 	if (!(state->flags & STATE_ESTABLISHED)) {
-		state->flags |= STATE_CLOSED; /* its totals are 0 */
+		/* Its totals are 0; two SYNs that crossed have moved copied_seq all the same. */
+		state->received_anchor = received_word(tp);
+		state->flags |= STATE_CLOSED;
 		if (state->role == ROLE_CLIENT)
 			post_last(tp, state, KIND_FAILED);
 		end(state);

@@ -16,7 +16,7 @@ export interface TruthLine {
   duration_ns: number;
   /** How long a client's connect() took; 0 where that is not known. */
   connect_ns?: number;
-  /** Why the connect failed (refused, timed_out, unreachable), or ended of itself (none): there was no connection. */
+  /** Why the connect failed (refused, timed_out, reset, unreachable), or ended of itself (none): there was no connection. */
   failed?: string;
   /** Why this machine cannot run the scenario: the line is of no connection. */
   skipped?: string;

@@ -3,6 +3,7 @@
 #include "traffic.h"
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/ip.h>
 #include <netinet/tcp.h>
 
 static void connect_without_blocking(struct end *end, socklen_t length)
@@ -19,6 +20,71 @@ static void connect_without_blocking(struct end *end, socklen_t length)
 		die("connect after all");
 	end->connect_ns = now() - began;
 	fcntl(end->fd, F_SETFL, flags);
+}
+
+/* The sum that closes a segment, over its pseudo header too. */
+static uint16_t checksum(const struct iphdr *ip, const struct tcphdr *tcp)
+{
+	const uint16_t *ends = (const void *)&ip->saddr, *words = (const void *)tcp;
+	uint32_t sum = htons(IPPROTO_TCP) + htons(sizeof(*tcp));
+
+	for (int i = 0; i < 4; i++)
+		sum += ends[i];
+	for (size_t i = 0; i < sizeof(*tcp) / 2; i++)
+		sum += words[i];
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~(sum + (sum >> 16));
+}
+
+/* A segment that the peer might have sent, by way of this end's loopback. */
+static void forge(const struct end *end, uint32_t sequence, bool syn)
+{
+	const struct sockaddr_in *local = (const void *)&end->local;
+	const struct sockaddr_in *remote = (const void *)&end->remote;
+	struct {
+		struct iphdr ip;
+		struct tcphdr tcp;
+	} packet = {
+		.ip = {.version = 4,
+		       .ihl = 5,
+		       .ttl = 64,
+		       .protocol = IPPROTO_TCP,
+		       .saddr = remote->sin_addr.s_addr,
+		       .daddr = local->sin_addr.s_addr},
+		.tcp = {.source = remote->sin_port,
+			.dest = local->sin_port,
+			.seq = htonl(sequence),
+			.doff = 5,
+			.syn = syn,
+			.rst = !syn,
+			.window = htons(65535)},
+	};
+	int raw = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
+
+	packet.tcp.check = checksum(&packet.ip, &packet.tcp);
+	if (raw < 0 || sendto(raw, &packet, sizeof(packet), 0, (const void *)local,
+			      sizeof(*local)) != sizeof(packet))
+		die("forge a segment");
+	close(raw);
+}
+
+/* A reset that answers a SYN refuses. It is a reset where both have sent a SYN, and one resets
+ * before it has the other's acknowledgement. */
+static void connect_to_be_reset(struct end *end, socklen_t length)
+{
+	socklen_t local_length = sizeof(end->local), size = sizeof(int);
+	int error;
+
+	fcntl(end->fd, F_SETFL, fcntl(end->fd, F_GETFL) | O_NONBLOCK);
+	if (connect(end->fd, (void *)&end->remote, length) == 0 || errno != EINPROGRESS)
+		die("connect without blocking");
+	getsockname(end->fd, (void *)&end->local, &local_length);
+	forge(end, 1000, true);
+	forge(end, 1001, false);
+	wait_for(end->fd, POLLOUT);
+	if (getsockopt(end->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != ECONNRESET)
+		die("be reset");
+	end->failed = "reset";
 }
 
 static void give_up_early(int socket, bool client)
@@ -131,6 +197,11 @@ const struct scenario connects[] = {
 	 .client = ask,
 	 .fails = "timed_out"},
 	{.name = "unreachable", .target = UNREACHABLE, .client = ask, .fails = "unreachable"},
+	{.name = "reset-at-open",
+	 .target = BLACK_HOLE,
+	 .connect = connect_to_be_reset,
+	 .client = ask,
+	 .fails = "reset"},
 	{.name = "non-blocking",
 	 .connections = 5,
 	 .request = 70,

@@ -9,7 +9,7 @@
  *
  * sent and received are what the system calls returned; exchanges and duration_ns follow the
  * definition: a client's last send to its first receive after it, a server's last receive to its
- * first send after it. `failed` says why a connect failed: refused, timed_out, unreachable.
+ * first send after it. `failed` says why a connect failed: refused, timed_out, reset, unreachable.
  * `skipped` says why this machine cannot run the scenario; such a line has no connection. Each
  * scenario has a server port of its own: 8101, 8102, and so on.
  */
