@@ -63,31 +63,15 @@ static __always_inline struct state *state_for(struct tcp_sock *tp)
 	return state && state->id ? state : adopt(tp);
 }
 
-static __always_inline void on_send(struct sock *sk)
+/* A send or a receive, by its body in exchange.h. */
+static __always_inline void on_move(struct sock *sk,
+				    void (*body)(struct tcp_sock *, struct state *))
 {
 	struct tcp_sock *tp = tcp_sock_of(sk);
 	struct state *state = tp ? state_for(tp) : NULL;
 
 	if (state)
-		exchange_send(tp, state);
-}
-
-static __always_inline void on_sent(struct sock *sk)
-{
-	struct tcp_sock *tp = tcp_sock_of(sk);
-	struct state *state = tp ? state_for(tp) : NULL;
-
-	if (state)
-		exchange_sent(tp, state);
-}
-
-static __always_inline void on_receive(struct sock *sk)
-{
-	struct tcp_sock *tp = tcp_sock_of(sk);
-	struct state *state = tp ? state_for(tp) : NULL;
-
-	if (state)
-		exchange_receive(tp, state);
+		body(tp, state);
 }
 
 static __always_inline void end(struct state *state)
