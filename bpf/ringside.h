@@ -77,7 +77,7 @@ struct record {
 struct config {
 	__u32 max_connections; /* live states, beyond which sockets are refused and counted */
 	__u32 ring_size;       /* bytes */
-	__u32 refresh; /* an idle connection is written every so many sweeps, a power of two */
+	__u32 refresh;	    /* an idle connection is written every so many sweeps, a power of two */
 	__u32 packet_sends; /* 1: a send is seen as a packet that leaves, not at its entry */
 };
 
