@@ -93,6 +93,8 @@ static __always_inline void exchange_send(struct tcp_sock *tp, struct state *sta
 {
 	u32 word = sent_word(tp, state);
 
+	if (config.again && state->sent_at && word == state->last_write)
+		return;
 	write_begin(state);
 	if (send_pending(state, word))
 		send_commit(state, state->sent_at);
@@ -123,7 +125,7 @@ static __always_inline void exchange_receive(struct tcp_sock *tp, struct state *
 
 	if (word == state->last_copied)
 		return;
-	word = received_word(tp);
+	word = received_word_of(tp, word);
 	if (word == state->last_copied)
 		return;
 	now = bpf_ktime_get_ns();

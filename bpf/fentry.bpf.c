@@ -5,7 +5,7 @@
 SEC("fentry/tcp_sendmsg_locked")
 int BPF_PROG(ringside_send, struct sock *sk)
 {
-	on_move(sk, exchange_send);
+	on_move(sk, HOOK_SEND, exchange_send);
 	return 0;
 }
 
@@ -14,13 +14,13 @@ int BPF_PROG(ringside_send, struct sock *sk)
 SEC("fentry/do_tcp_sendpages")
 int BPF_PROG(ringside_sendpage, struct sock *sk)
 {
-	on_move(sk, exchange_send);
+	on_move(sk, HOOK_SENDPAGE, exchange_send);
 	return 0;
 }
 
 SEC("tp_btf/tcp_rcv_space_adjust")
 int BPF_PROG(ringside_receive, struct sock *sk)
 {
-	on_move(sk, exchange_receive);
+	on_move(sk, HOOK_RECEIVE, exchange_receive);
 	return 0;
 }

@@ -2,6 +2,11 @@
 /*
  * One body for each event, whatever hook brings it, and the hooks that all backends share. All run
  * under the socket's lock.
+ *
+ * The kernel skips a program that it comes to again on the same CPU: from an interrupt, or from
+ * another task, where tasks may be preempted in programs. So all are loaded twice, and each event
+ * comes to two alike: the first that runs does the work, and a body finds by the state that it is
+ * done.
  */
 #ifndef RINGSIDE_HOOKS_H
 #define RINGSIDE_HOOKS_H
@@ -28,15 +33,16 @@ static __always_inline void seed_forget(struct tcp_sock *tp)
 /* State for a connection that is older than its hooks. By the seed its totals start when the agent
  * did; without one they start here, and what this very hook has just read is not counted. Not
  * inline: it is rare, and the hooks are the smaller for it. */
-static __noinline struct state *adopt(struct tcp_sock *tp)
+static __noinline struct state *adopt(struct tcp_sock *tp, enum hook hook)
 {
 	u64 key = (u64)tp, now = bpf_ktime_get_boot_ns();
 	struct seed *seed, found;
 	struct state *state;
 
-	if (!carries_data(READ(SOCK_COMMON(tp)->skc_state)))
+	if (!carries_data(READ(SOCK_COMMON(tp)->skc_state)) ||
+	    READ(SOCK(tp)->sk_protocol) != IPPROTO_TCP)
 		return NULL;
-	state = state_begin(tp, role_of(tp), now);
+	state = state_begin(tp, role_of(tp), now, hook);
 	if (!state)
 		return NULL;
 	write_begin(state);
@@ -56,19 +62,19 @@ static __noinline struct state *adopt(struct tcp_sock *tp)
 	return state;
 }
 
-static __always_inline struct state *state_for(struct tcp_sock *tp)
+static __always_inline struct state *state_for(struct tcp_sock *tp, enum hook hook)
 {
 	struct state *state = state_of(tp);
 
-	return state && state->id ? state : adopt(tp);
+	return state && state->id ? state : adopt(tp, hook);
 }
 
 /* A send or a receive, by its body in exchange.h. */
-static __always_inline void on_move(struct sock *sk,
+static __always_inline void on_move(struct sock *sk, enum hook hook,
 				    void (*body)(struct tcp_sock *, struct state *))
 {
-	struct tcp_sock *tp = tcp_sock_of(sk);
-	struct state *state = tp ? state_for(tp) : NULL;
+	struct tcp_sock *tp = maybe_tcp_sock(sk);
+	struct state *state = tp ? state_for(tp, hook) : NULL;
 
 	if (state)
 		body(tp, state);
@@ -88,10 +94,14 @@ static __always_inline void on_birth(struct tcp_sock *tp, u8 role)
 
 	seed_forget(tp);
 	if (state && state->id) {
-		post_last(tp, state, KIND_FINAL);
+		if (!(state->flags & (STATE_ESTABLISHED | STATE_CLOSED)))
+			return; /* born just now */
+		/* If its end was missed, this is another socket at its place: the agent ends it. */
+		if (state->flags & STATE_CLOSED)
+			post_last(tp, state, KIND_FINAL);
 		end(state);
 	}
-	state_begin(tp, role, bpf_ktime_get_boot_ns());
+	state_begin(tp, role, bpf_ktime_get_boot_ns(), HOOK_STATE);
 }
 
 static __always_inline void on_established(struct tcp_sock *tp)
@@ -101,9 +111,11 @@ static __always_inline void on_established(struct tcp_sock *tp)
 	u64 now, mono, syn;
 
 	if (!state || !state->id) {
-		adopt(tp);
+		adopt(tp, HOOK_STATE);
 		return;
 	}
+	if (state->flags & STATE_ESTABLISHED)
+		return;
 	now = bpf_ktime_get_boot_ns();
 	totals_raw(tp, READ(tp->write_seq), &raw);
 	write_begin(state);
@@ -128,9 +140,9 @@ static __always_inline void on_established(struct tcp_sock *tp)
 
 static __always_inline void on_fin(struct tcp_sock *tp)
 {
-	struct state *state = state_for(tp);
+	struct state *state = state_for(tp, HOOK_STATE);
 
-	if (!state)
+	if (!state || state->flags & STATE_FIN)
 		return;
 	write_begin(state);
 	send_settle(state, sent_word(tp, state), bpf_ktime_get_ns());
@@ -202,9 +214,8 @@ int BPF_PROG(ringside_state, const struct sock *sk, int from, int to)
 	case TCP_ESTABLISHED:
 		on_established(tp);
 		break;
-	case TCP_FIN_WAIT1:
+	case TCP_FIN_WAIT1: /* before TCP_CLOSING, too */
 	case TCP_LAST_ACK:
-	case TCP_CLOSING:
 		on_fin(tp);
 		break;
 	case TCP_CLOSE:
@@ -275,7 +286,7 @@ static __always_inline bool due(const struct state *state, u64 id)
 {
 	return id && state->flags & STATE_ESTABLISHED &&
 	       (state->events != state->swept ||
-		!(((id >> 16) ^ control.sweep) & (config.refresh - 1)));
+		!(((id >> ID_SHIFT) ^ control.sweep) & (config.refresh - 1)));
 }
 
 /*

@@ -119,52 +119,75 @@ static __always_inline void state_delete(struct tcp_sock *tp)
 
 #endif
 
-/* The tcp_sock behind a hook's argument, or NULL for what only looks like one. */
-static __always_inline struct tcp_sock *tcp_sock_of(struct sock *sk)
+/* A hook's argument as what it may be: the tcp_sock, if it is one, or if it has state. */
+static __always_inline struct tcp_sock *maybe_tcp_sock(struct sock *sk)
 {
 #ifdef PROBE_READS
-	return READ(sk->sk_protocol) == IPPROTO_TCP ? (struct tcp_sock *)sk : NULL;
+	return (struct tcp_sock *)sk;
 #else
 	return bpf_skc_to_tcp_sock(sk);
 #endif
 }
 
+/* The tcp_sock behind a hook's argument, or NULL for what only looks like one. */
+static __always_inline struct tcp_sock *tcp_sock_of(struct sock *sk)
+{
+	struct tcp_sock *tp = maybe_tcp_sock(sk);
+
+	return tp && READ(SOCK(tp)->sk_protocol) == IPPROTO_TCP ? tp : NULL;
+}
+
+/* Which hook's program it is that runs: one program never runs twice at once on a CPU, two may. */
+enum hook {
+	HOOK_STATE,
+	HOOK_SEND,
+	HOOK_SENDPAGE,
+	HOOK_RECEIVE,
+	HOOKS,
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, HOOKS * 2);
 	__type(key, u32);
 	__type(value, u64);
 } births SEC(".maps");
 
+/* An id is how many births this program has seen on this CPU, which program, and which CPU. */
+#define ID_SHIFT 20
+
 /* Unique while the agent lives: pointers and cookies outlive connections, 5.10 has no cookies. */
-static __always_inline u64 new_id(void)
+static __always_inline u64 new_id(enum hook hook)
 {
-	u32 zero = 0;
-	u64 *born = bpf_map_lookup_elem(&births, &zero);
+	u32 program = hook << 1 | config.again;
+	u64 *born = bpf_map_lookup_elem(&births, &program);
 
 	if (!born)
 		return 0;
 	*born += 1;
-	return *born << 16 | (u16)bpf_get_smp_processor_id();
+	return *born << ID_SHIFT | program << 16 | (u16)bpf_get_smp_processor_id();
 }
 
 /* Starts a connection on a socket, in state that may have served an earlier one. NULL, and
  * counted, when there is no room. */
-static __always_inline struct state *state_begin(struct tcp_sock *tp, u8 role, u64 now)
+static __always_inline struct state *state_begin(struct tcp_sock *tp, u8 role, u64 now,
+						 enum hook hook)
 {
 	struct state *state;
 
 	if ((s64)(counters.connections - counters.connections_ended) >= config.max_connections) {
-		COUNT(refused_limit);
+		if (!config.again)
+			COUNT(refused_limit);
 		return NULL;
 	}
 	state = state_create(tp);
 	if (!state) {
-		COUNT(refused_memory);
+		if (!config.again)
+			COUNT(refused_memory);
 		return NULL;
 	}
 	__builtin_memset(state, 0, sizeof(*state));
-	state->id = new_id();
+	state->id = new_id(hook);
 	state->born_at = now;
 	state->role = role;
 	COUNT(connections);

@@ -31,14 +31,18 @@ static __always_inline u32 sent_word(struct tcp_sock *tp, const struct state *st
 	return word - !!(((const volatile struct state *)state)->flags & STATE_FIN);
 }
 
-/* copied_seq first: once it counts the FIN, SOCK_DONE and the last rcv_nxt are long in place. */
-static __always_inline u32 received_word(struct tcp_sock *tp)
+/* Of copied_seq, which was read before: once it counts the FIN, SOCK_DONE and the last rcv_nxt are
+ * long in place. */
+static __always_inline u32 received_word_of(struct tcp_sock *tp, u32 copied)
 {
-	u32 copied = READ(tp->copied_seq);
-
 	if (READ(SOCK_COMMON(tp)->skc_flags) & SOCK_DONE)
 		copied -= copied == READ(tp->rcv_nxt);
 	return copied;
+}
+
+static __always_inline u32 received_word(struct tcp_sock *tp)
+{
+	return received_word_of(tp, READ(tp->copied_seq));
 }
 
 /* The kernel's own sums, up to the given write_seq. */
@@ -83,10 +87,8 @@ static __always_inline void totals_read(struct tcp_sock *tp, const struct state 
 		totals->sent = state->base_sent;
 		totals->received = state->base_received;
 		totals->sent_word = state->last_write;
-		totals->received_word = received_word(tp);
-		/* tcp_disconnect has moved the words of a socket without a peer. */
-		if (READ(SOCK_COMMON(tp)->skc_dport))
-			totals->received += totals->received_word - state->received_anchor;
+		totals->received_word = state->last_copied;
+		totals->received += totals->received_word - state->received_anchor;
 		return;
 	}
 	totals_raw(tp, sent_word(tp, state), totals);
@@ -96,7 +98,7 @@ static __always_inline void totals_read(struct tcp_sock *tp, const struct state 
 }
 
 /* At TCP_CLOSE nothing more is sent, and tcp_disconnect is about to zero the kernel's counters;
- * what is queued may still be read, less than a lap of it. */
+ * what is queued may still be read, less than a lap of it, and the hooks see it. */
 static __always_inline void totals_freeze(struct tcp_sock *tp, struct state *state)
 {
 	struct totals totals;
@@ -105,6 +107,7 @@ static __always_inline void totals_freeze(struct tcp_sock *tp, struct state *sta
 	state->base_sent = totals.sent;
 	state->base_received = totals.received;
 	state->received_anchor = totals.received_word;
+	state->last_copied = totals.received_word;
 }
 
 #endif

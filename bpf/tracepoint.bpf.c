@@ -6,7 +6,7 @@
 SEC("tp_btf/tcp_sendmsg_locked")
 int BPF_PROG(ringside_send, const struct sock *sk)
 {
-	on_move((struct sock *)sk, exchange_send);
+	on_move((struct sock *)sk, HOOK_SEND, exchange_send);
 	return 0;
 }
 
@@ -26,13 +26,13 @@ int BPF_PROG(ringside_queue, struct sk_buff *skb)
 		return 0;
 	sk = socket->sk;
 	if (sk)
-		on_move(sk, exchange_sent);
+		on_move(sk, HOOK_SEND, exchange_sent);
 	return 0;
 }
 
 SEC("tp_btf/tcp_rcv_space_adjust")
 int BPF_PROG(ringside_receive, struct sock *sk)
 {
-	on_move(sk, exchange_receive);
+	on_move(sk, HOOK_RECEIVE, exchange_receive);
 	return 0;
 }

@@ -3,12 +3,16 @@
  * takes. The measuring itself costs: an empty program on a hook of the same kind says how much.
  */
 import { join } from "node:path";
+import { parseArgs } from "node:util";
 import { backends } from "../../src/bpf/hooks.ts";
 import { BpfObject, measurePrograms } from "../../src/bpf/libbpf.ts";
 import { Probe } from "../../src/bpf/probe.ts";
 import { Load } from "./bench-load.ts";
 
-const REQUESTS = 300_000;
+const { values: options } = parseArgs({
+  options: { requests: { type: "string", default: "300000" }, json: { type: "boolean", default: false } },
+});
+const REQUESTS = Number(options.requests);
 const top = join(import.meta.dir, "../..");
 
 /** Takes what comes, and forgets it: the core is not what is measured. */
@@ -86,7 +90,7 @@ try {
 } finally {
   await load.stop();
 }
-if (process.argv.includes("--json")) console.log(JSON.stringify(all, null, 2));
+if (options.json) console.log(JSON.stringify(all, null, 2));
 else {
   console.log("backend     hook                        runs   ns a hit   empty hook   net");
   for (const { backend, hook, runs, ns, emptyNs } of all) {

@@ -11,40 +11,55 @@ export interface Hook {
   /** The kernel function or tracepoint that it hangs on. */
   target: string;
   type: "fentry" | "tracepoint" | "kprobe";
+  /**
+   * How the kernel may come to it a second time while it runs on that CPU: then its program is skipped, and a second one
+   * alike must be there.
+   */
+  reentered: "by interrupts" | "by preemption" | "never";
   /** What takes its place where the kernel lacks the target: another program, or nothing at all. */
   else?: Hook | null;
 }
 
 const common: Hook[] = [
-  { program: "ringside_state", target: "inet_sock_set_state", type: "tracepoint" },
-  { program: "ringside_send_reset", target: "tcp_send_reset", type: "tracepoint" },
-  { program: "ringside_receive_reset", target: "tcp_receive_reset", type: "tracepoint" },
-  { program: "ringside_destroy", target: "tcp_destroy_sock", type: "tracepoint" },
+  { program: "ringside_state", target: "inet_sock_set_state", type: "tracepoint", reentered: "by interrupts" },
+  { program: "ringside_send_reset", target: "tcp_send_reset", type: "tracepoint", reentered: "by interrupts" },
+  { program: "ringside_receive_reset", target: "tcp_receive_reset", type: "tracepoint", reentered: "by interrupts" },
+  { program: "ringside_destroy", target: "tcp_destroy_sock", type: "tracepoint", reentered: "by interrupts" },
 ];
-const receive: Hook = { program: "ringside_receive", target: "tcp_rcv_space_adjust", type: "tracepoint" };
+const receive: Hook = {
+  program: "ringside_receive",
+  target: "tcp_rcv_space_adjust",
+  type: "tracepoint",
+  reentered: "by preemption",
+};
 /** Both halves of a send; the second, of sendfile and splice, is gone from 6.5 on, where the first does its work. */
-const sends = (type: "fentry" | "kprobe"): Hook[] => [
-  { program: "ringside_send", target: "tcp_sendmsg_locked", type },
-  { program: "ringside_sendpage", target: "do_tcp_sendpages", type, else: null },
+const sends = (type: "fentry" | "kprobe", reentered: Hook["reentered"]): Hook[] => [
+  { program: "ringside_send", target: "tcp_sendmsg_locked", type, reentered },
+  { program: "ringside_sendpage", target: "do_tcp_sendpages", type, reentered, else: null },
 ];
 /** The tracepoint is there from 6.16 on. */
 const sendTracepoint: Hook = {
   program: "ringside_send",
   target: "tcp_sendmsg_locked",
   type: "tracepoint",
-  else: { program: "ringside_queue", target: "net_dev_queue", type: "tracepoint" },
+  reentered: "by preemption",
+  else: { program: "ringside_queue", target: "net_dev_queue", type: "tracepoint", reentered: "by interrupts" },
 };
 
 export const hooks: Record<Backend, Hook[]> = {
-  fentry: [...common, ...sends("fentry"), receive],
+  fentry: [...common, ...sends("fentry", "by preemption"), receive],
   tracepoint: [...common, sendTracepoint, receive],
-  kprobe: [...common, ...sends("kprobe"), { ...receive, target: "tcp_cleanup_rbuf", type: "kprobe" }],
+  // A kprobe's handler is not preempted, and no interrupt sends or reads.
+  kprobe: [
+    ...common,
+    ...sends("kprobe", "never"),
+    { ...receive, target: "tcp_cleanup_rbuf", type: "kprobe", reentered: "never" },
+  ],
 };
 
-/** The hooks to attach on this kernel, and the programs to leave out. */
-export function plan(backend: Backend, kernel: KernelTypes): { attach: Hook[]; omit: string[] } {
+/** The hooks to attach on this kernel. */
+export function plan(backend: Backend, kernel: KernelTypes): Hook[] {
   const attach: Hook[] = [];
-  const omit: string[] = [];
   for (const first of hooks[backend]) {
     let hook: Hook | null | undefined = first;
     while (hook && !kernel.has(hook.type, hook.target)) {
@@ -55,11 +70,9 @@ export function plan(backend: Backend, kernel: KernelTypes): { attach: Hook[]; o
           "Choose another with --backend, or leave it to auto.",
         );
       }
-      omit.push(hook.program);
       hook = hook.else;
     }
     if (hook) attach.push(hook);
-    for (let rest = hook?.else; rest; rest = rest.else) omit.push(rest.program);
   }
-  return { attach, omit };
+  return attach;
 }

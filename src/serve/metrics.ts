@@ -138,8 +138,11 @@ export class SelfMetrics {
       ["hook"],
       () => this.#hooks.map(({ target, runSeconds }) => [{ hook: target }, runSeconds]),
     );
-    counter("hook_missed_total", "Runs that the kernel skipped, for the hook was running on that CPU.", ["hook"], () =>
-      this.#hooks.map(({ target, missed }) => [{ hook: target }, missed]),
+    counter(
+      "hook_missed_total",
+      "Events that may have come to no program, for all of that hook were running on that CPU: at most.",
+      ["hook"],
+      () => this.#hooks.map(({ target, missed }) => [{ hook: target }, missed]),
     );
     gauge("hook_attached", "1 for each attached hook, with the backend in use.", ["hook", "backend"], () =>
       this.#hooks.map(({ target }) => [{ hook: target, backend: this.probe?.backend ?? "" }, 1]),

@@ -143,6 +143,16 @@ const mutants: Mutant[] = [
     catcher: rules,
   },
   {
+    name: "the second program of a hook begins another connection",
+    edits: [hooks("\t\tif (!(state->flags & (STATE_ESTABLISHED | STATE_CLOSED)))\n\t\t\treturn; /* born just now */\n", "")],
+    catcher: truth,
+  },
+  {
+    name: "the second program of a hook establishes again",
+    edits: [hooks("\tif (state->flags & STATE_ESTABLISHED)\n\t\treturn;\n", "")],
+    catcher: truth,
+  },
+  {
     name: "the sweep does not look again",
     edits: [hooks("\tif (((volatile struct state *)state)->id != id ||\n", "\tif (0 &&\n")],
     catcher: churn,
@@ -208,7 +218,16 @@ if (chosen.length < names.length) {
   );
 }
 
-const controls: [string, Edit[], string[]][] = [["none", [], [...new Set(chosen.map(({ catcher }) => catcher))]]];
+/** As if the kernel skipped every program that has a second one. */
+const skipped: Edit = {
+  file: "src/bpf/probe.ts",
+  from: "for (const { program } of attach) object.attach(program);",
+  to: "for (const hook of attach) if (!twice.includes(hook)) object.attach(hook.program);",
+};
+const controls: [string, Edit[], string[]][] = [
+  ["none", [], [...new Set(chosen.map(({ catcher }) => catcher))]],
+  ["none, where only the second program of each hook runs", [skipped], [truth]],
+];
 if (chosen.some(({ edits }) => edits.includes(queue)))
   controls.push(["none, where a send is a packet", [queue], [truth]]);
 let survivors = 0;

@@ -39,7 +39,7 @@ async function compiled(arm64: boolean): Promise<Record<string, string>> {
 }
 
 /** hack/vm's arguments for all that an agent and its tests need to run from source, and the place of Bun there. */
-export async function checkout({ kernel }: Machine): Promise<{ files: string[]; bun: string }> {
+export async function checkout({ kernel }: Pick<Machine, "kernel">): Promise<{ files: string[]; bun: string }> {
   await $`${top}/hack/build`;
   const objects = (await $`ls ${top}/build`.text()).split("\n").filter((file) => /\.(o|wasm)$/.test(file));
   const own = await compiled(kernel.endsWith("-arm64"));
