@@ -1,6 +1,6 @@
-import { Tokenizer, TokenParser, TokenType } from "@streamparser/json";
 import { LineCounter, parseDocument } from "yaml";
 import { RingsideError } from "../errors.ts";
+import { JsonLists } from "./json.ts";
 import { Malformed, nameOf, parse, type Row } from "./parse.ts";
 
 /** The largest part that is held at once: an item, or all of a list but its items. The API server allows 1.5 MiB. */
@@ -9,8 +9,6 @@ const PART_LIMIT = 32 << 20;
 const YAML_LIMIT = 32 << 20;
 /** As PART_LIMIT; the parser needs some 70 times the text. */
 const YAML_PART_LIMIT = 4 << 20;
-/** Objects in objects; the deepest of Kubernetes have some 30. */
-const DEPTH_LIMIT = 200;
 
 const STEP = "read the identities";
 const JSON_REMEDY = "Print it with `kubectl get ... -o json`, which may have any size.";
@@ -30,7 +28,7 @@ export async function readLists(
   file: string,
   keep: (row: Row) => void,
 ): Promise<void> {
-  let reader: JsonReader | YamlReader | undefined;
+  let reader: JsonLists | YamlReader | undefined;
   for await (const chunk of chunks) {
     reader ??= readerFor(chunk, file, keep);
     reader?.write(chunk);
@@ -40,11 +38,11 @@ export async function readLists(
 }
 
 /** JSON starts with a brace or a bracket; undefined while nothing but white space has come. */
-function readerFor(chunk: Uint8Array, file: string, keep: (row: Row) => void): JsonReader | YamlReader | undefined {
+function readerFor(chunk: Uint8Array, file: string, keep: (row: Row) => void): JsonLists | YamlReader | undefined {
   const first = /[^\s\uFEFF]/.exec(new TextDecoder().decode(chunk))?.[0];
   if (first === undefined) return undefined;
   const items = new Items(file, keep);
-  return first === "{" || first === "[" ? new JsonReader(file, items) : new YamlReader(file, items);
+  return first === "{" || first === "[" ? jsonReader(file, items) : new YamlReader(file, items);
 }
 
 /** The items of all lists of a file, in order. */
@@ -85,62 +83,21 @@ class Items {
   }
 }
 
-class JsonReader {
-  private readonly tokenizer = new Tokenizer({ stringBufferSize: 64 << 10 });
-  private written = 0;
-  /** Bytes written as the last part ended. */
-  private partStart = 0;
-  private offset = 0;
-  private depth = 0;
-
-  constructor(
-    private readonly file: string,
-    items: Items,
-  ) {
-    const parser = new TokenParser({ paths: ["$", "$.items.*"], separator: "" });
-    parser.onValue = ({ value, parent, stack }) => {
-      if (stack.length === 0) return items.checkList(value);
-      if (!Array.isArray(parent)) return; // an object named items: told at the document's end
-      parent.pop();
-      const list = (stack[1]?.value ?? {}) as Record<string, unknown>;
-      items.add(value, { apiVersion: list.apiVersion, kind: list.kind });
-      this.partStart = this.offset;
-    };
-    this.tokenizer.onToken = (token) => {
-      this.offset = token.offset;
-      if (token.token === TokenType.LEFT_BRACE || token.token === TokenType.LEFT_BRACKET) this.depth++;
-      else if (token.token === TokenType.RIGHT_BRACE || token.token === TokenType.RIGHT_BRACKET) this.depth--;
-      if (this.depth > DEPTH_LIMIT) throw new Error(`objects are more than ${DEPTH_LIMIT} deep`);
-      parser.write(token);
-    };
-  }
-
-  write(chunk: Uint8Array): void {
-    this.attempt(() => this.tokenizer.write(chunk));
-    this.written += chunk.length;
-    if (this.written - this.partStart > PART_LIMIT) {
-      const object = `${this.file}, the item at byte ${this.partStart}`;
-      throw new RingsideError(STEP, `${object} is larger than ${PART_LIMIT >> 20} MiB`, `${EXPECTED}.`);
-    }
-  }
-
-  end(): void {
-    this.attempt(() => this.tokenizer.end());
-    if (this.depth > 0) this.refuse(new Error("the text ends in the middle of an object"), this.written);
-  }
-
-  private attempt(step: () => void): void {
-    try {
-      step();
-    } catch (cause) {
-      if (cause instanceof RingsideError) throw cause;
-      this.refuse(cause, this.offset);
-    }
-  }
-
-  private refuse(cause: unknown, offset: number): never {
-    throw new RingsideError(STEP, `${this.file}, near byte ${offset}`, `${EXPECTED}.`, { cause });
-  }
+function jsonReader(file: string, items: Items): JsonLists {
+  return new JsonLists(
+    {
+      item: (item, { apiVersion, kind }) => items.add(item, { apiVersion, kind }),
+      end: (list) => items.checkList(list),
+      tooLarge: (offset) => {
+        const object = `${file}, the item at byte ${offset} is larger than ${PART_LIMIT >> 20} MiB`;
+        throw new RingsideError(STEP, object, `${EXPECTED}.`);
+      },
+      refuse: (cause, offset) => {
+        throw new RingsideError(STEP, `${file}, near byte ${offset}`, `${EXPECTED}.`, { cause });
+      },
+    },
+    PART_LIMIT,
+  );
 }
 
 /**
