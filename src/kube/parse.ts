@@ -116,6 +116,18 @@ export function nameOf(object: unknown): string {
   }
 }
 
+/** The `key` that the object's row has or would have; undefined where the object does not tell it. */
+export function keyOf(type: Row["type"], object: unknown): string | undefined {
+  try {
+    const { metadata, namespace, name } = identity(fields(object, "the object"));
+    const uid = type === "pod" ? text(metadata, "uid", "") : "";
+    return uid || (type === "node" ? name : `${namespace}/${name}`);
+  } catch (error) {
+    if (error instanceof Malformed) return undefined;
+    throw error;
+  }
+}
+
 function podRow(item: Fields): PodRow {
   const { metadata, namespace, name } = identity(item);
   const spec = child(item, "spec");

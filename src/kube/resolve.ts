@@ -118,7 +118,8 @@ export class Resolver {
     return { pod: pod.size, service: service.size, node: node.size, slice: slice.size };
   }
 
-  private take(row: Row, at: bigint): void {
+  /** As `upsert`, but ports are told later, by `tellPorts`. */
+  take(row: Row, at: bigint): void {
     const rows = this.rows[row.type] as Map<string, Row>;
     const before = rows.get(row.key);
     if (before !== undefined && Bun.deepEquals(before, row)) return;
@@ -133,7 +134,8 @@ export class Resolver {
     if (before !== undefined) this.touch(before);
   }
 
-  private drop(type: RowType, key: string, at: bigint): void {
+  /** As `remove`, but ports are told later, by `tellPorts`. */
+  drop(type: RowType, key: string, at: bigint): void {
     const row = this.rows[type].get(key);
     if (row === undefined) return;
     this.rows[type].delete(key);
@@ -235,7 +237,7 @@ export class Resolver {
   }
 
   /** Tells the core the ports of whoever's have changed, looking again at all Services of the namespaces concerned. */
-  private tellPorts(): void {
+  tellPorts(): void {
     if (this.dirty.size === 0) return;
     const isDirty = (namespace: string) => this.dirty.has("") || this.dirty.has(namespace);
     const services = [...this.rows.service.values()].filter((row) => isDirty(row.namespace));

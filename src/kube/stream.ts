@@ -1,0 +1,307 @@
+import { RingsideError } from "../errors.ts";
+import { type ApiClient, ApiError } from "./client.ts";
+import { JsonLists } from "./json.ts";
+import { Lines } from "./lines.ts";
+import { Malformed, nameOf } from "./parse.ts";
+import type { End, Plan, Reflector, Request, Resource } from "./reflector.ts";
+
+/** The largest event, or item of a list, that is taken: etcd holds 1.5 MiB. */
+const OBJECT_LIMIT = 8 << 20;
+/** Of a list, as its clients ask for. */
+const PAGE_SIZE = 500;
+/** Work at one go, before others have their turn; and what is taken in between. */
+const TURN_MS = 10;
+const TURN_BYTES = 64 << 10;
+
+export interface StreamCounters {
+  bytes: number;
+  /** Requests that failed, by HTTP status, or "network", "broken", "hung". */
+  errors: Map<string, number>;
+  /** Exceptions of our own. */
+  bugs: number;
+}
+
+export interface StreamOptions {
+  client: ApiClient;
+  resource: Resource;
+  reflector: Reflector;
+  /** Boot time in ns. */
+  now: () => bigint;
+  /** Told of each failure that is not the one before again. */
+  onError: (error: RingsideError) => void;
+  /** Told when all is well after it. */
+  onWell: () => void;
+  /** Told after each change of what is known, at most once for each part of the stream. */
+  onChange: () => void;
+  /** Milliseconds of silence after which a request has hung, where the reflector says none, or a longer time. */
+  patience?: number;
+}
+
+/** Does what the reflector of one resource plans, as long as it is not told to stop. */
+export class Stream {
+  readonly counters: StreamCounters = { bytes: 0, errors: new Map(), bugs: 0 };
+  /** What failed last; undefined while all is well. */
+  private failure: string | undefined;
+
+  constructor(private readonly options: StreamOptions) {}
+
+  /** Runs until it is aborted. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { reflector, now } = this.options;
+    while (!signal.aborted) {
+      const plan = reflector.plan();
+      await pause(plan.delay, signal);
+      if (signal.aborted) return;
+      reflector.begin(plan.request, now());
+      const { end, error } = await this.request(plan, signal);
+      if (signal.aborted) return;
+      reflector.end(end, now());
+      if (error !== undefined) this.failed(end, error);
+      this.options.onChange();
+    }
+  }
+
+  private async request(plan: Plan, signal: AbortSignal): Promise<{ end: End; error?: RingsideError }> {
+    const { client, resource } = this.options;
+    const watchdog = new Watchdog(signal, plan.timeout);
+    const isPage = plan.request.verb === "page";
+    const step = `${isPage ? "list" : "watch"} ${resource.name}`;
+    try {
+      watchdog.expect(this.patience());
+      const path = pathOf(resource, plan.request);
+      const response = await client.get(
+        step,
+        resource.path.slice(resource.path.lastIndexOf("/") + 1),
+        path,
+        watchdog.signal,
+      );
+      return await this.read(response, isPage ? this.pageReader() : this.eventReader(), watchdog);
+    } catch (error) {
+      if (watchdog.hung) {
+        const why = new RingsideError(
+          step,
+          "nothing came any more",
+          "It is asked again; look at the way to the server.",
+        );
+        return { end: { how: "hung" }, error: why };
+      }
+      if (error instanceof ApiError && error.status !== undefined) {
+        return { end: { how: "refused", status: error.status, retryAfter: error.retryAfter }, error };
+      }
+      const why =
+        error instanceof RingsideError ? error : new RingsideError(step, "its answer", RETRIED, { cause: error });
+      return { end: { how: "broken" }, error: why };
+    } finally {
+      watchdog.close();
+    }
+  }
+
+  private patience(): number | undefined {
+    const { reflector, patience } = this.options;
+    return patience ?? reflector.patience;
+  }
+
+  /** Reads to the end, and lets others have their turn. */
+  private async read(
+    response: Response,
+    reader: Reader,
+    watchdog: Watchdog,
+  ): Promise<{ end: End; error?: RingsideError }> {
+    let turn = performance.now();
+    for await (const chunk of response.body ?? []) {
+      this.counters.bytes += chunk.length;
+      for (let at = 0; at < chunk.length; at += TURN_BYTES) {
+        const end = reader.write(chunk.subarray(at, at + TURN_BYTES));
+        if (end !== undefined) return end;
+        if (performance.now() - turn > TURN_MS) {
+          this.options.onChange();
+          await new Promise(setImmediate);
+          turn = performance.now();
+        }
+      }
+      this.well();
+      this.options.onChange();
+      watchdog.expect(this.patience());
+    }
+    reader.end();
+    this.well();
+    return { end: { how: "ended" } };
+  }
+
+  private eventReader(): Reader {
+    const { reflector, resource, now } = this.options;
+    let result: { end: End; error?: RingsideError } | undefined;
+    const lines = new Lines(
+      OBJECT_LIMIT,
+      (line) => {
+        if (result !== undefined) return;
+        let event: unknown;
+        try {
+          event = JSON.parse(line);
+        } catch (cause) {
+          reflector.misunderstood("an event", new Malformed(`it is no JSON: ${(cause as Error).message}`));
+          return;
+        }
+        this.guard(event, () => {
+          const end = reflector.event(event, now());
+          if (end === undefined) return;
+          result = { end };
+          const step = `watch ${resource.name}`;
+          if (end.how === "refused")
+            result.error = new RingsideError(step, `the watch ends with ${end.status}`, RETRIED);
+        });
+      },
+      () => reflector.misunderstood("an event", tooLarge()),
+    );
+    return {
+      write: (bytes) => {
+        lines.write(bytes);
+        return result;
+      },
+      end: () => {
+        if (!lines.end()) throw new Error("it ends in the middle of an event");
+      },
+    };
+  }
+
+  private pageReader(): Reader {
+    const { reflector, now } = this.options;
+    const lists = new JsonLists(
+      {
+        item: (item) => this.guard(item, () => reflector.item(item)),
+        end: (page) => reflector.page(page, now()),
+        tooLarge: () => {
+          throw tooLarge();
+        },
+        refuse: (cause) => {
+          throw cause;
+        },
+      },
+      OBJECT_LIMIT,
+    );
+    return {
+      write: (bytes) => {
+        lists.write(bytes);
+        return undefined;
+      },
+      end: () => lists.end(),
+    };
+  }
+
+  /** One object that we fail on is told, and does not keep us from the others. */
+  private guard(object: unknown, step: () => void): void {
+    try {
+      step();
+    } catch (cause) {
+      this.counters.bugs++;
+      const name = nameOf((object as { object?: unknown } | null)?.object ?? object);
+      const remedy = "This is a fault of Ringside: please report it. The other objects are not concerned.";
+      this.options.onError(new RingsideError(`take in ${this.options.resource.name}`, name, remedy, { cause }));
+    }
+  }
+
+  private failed(end: End, error: RingsideError): void {
+    const status =
+      end.how === "refused"
+        ? String(end.status)
+        : end.how === "broken" && error instanceof ApiError
+          ? "network"
+          : end.how;
+    this.counters.errors.set(status, (this.counters.errors.get(status) ?? 0) + 1);
+    // Watches that are over, or too old to go on, are the way of things.
+    if (status === "410" || this.failure === status) return;
+    this.failure = status;
+    this.options.onError(error);
+  }
+
+  private well(): void {
+    if (this.failure === undefined) return;
+    this.failure = undefined;
+    this.options.onWell();
+  }
+}
+
+const RETRIED = "It is asked again.";
+
+interface Reader {
+  /** @returns how the request ends, where the text says so */
+  write(bytes: Uint8Array): { end: End; error?: RingsideError } | undefined;
+  /** @throws where the text may not end here */
+  end(): void;
+}
+
+/** Ends a request that takes too long, or from which nothing comes for too long. */
+class Watchdog {
+  hung = false;
+  private readonly controller = new AbortController();
+  private readonly whole: Timer;
+  private silence: Timer | undefined;
+
+  constructor(
+    private readonly outer: AbortSignal,
+    timeout: number,
+  ) {
+    outer.addEventListener("abort", this.abort, { once: true });
+    this.whole = setTimeout(this.bark, timeout);
+  }
+
+  get signal(): AbortSignal {
+    return this.controller.signal;
+  }
+
+  /** The next part must come within so many milliseconds. */
+  expect(patience: number | undefined): void {
+    clearTimeout(this.silence);
+    if (patience !== undefined) this.silence = setTimeout(this.bark, patience);
+  }
+
+  /** Also closes the connection of a request that is not at its end. */
+  close(): void {
+    clearTimeout(this.whole);
+    clearTimeout(this.silence);
+    this.outer.removeEventListener("abort", this.abort);
+    this.abort();
+  }
+
+  private readonly bark = (): void => {
+    this.hung = true;
+    this.abort();
+  };
+
+  private readonly abort = (): void => this.controller.abort();
+}
+
+function pathOf(resource: Resource, request: Request): string {
+  const query = new URLSearchParams();
+  if (resource.fieldSelector !== undefined) query.set("fieldSelector", resource.fieldSelector);
+  if (request.verb === "page") {
+    query.set("limit", String(PAGE_SIZE));
+    if (request.continue !== "") query.set("continue", request.continue);
+  } else {
+    query.set("watch", "true");
+    query.set("allowWatchBookmarks", "true");
+    query.set("timeoutSeconds", String(request.watchSeconds));
+  }
+  if (request.verb === "stream") {
+    query.set("sendInitialEvents", "true");
+    query.set("resourceVersionMatch", "NotOlderThan");
+  }
+  if (request.verb === "watch") query.set("resourceVersion", request.resourceVersion);
+  return `${resource.path}?${query}`;
+}
+
+function tooLarge(): Malformed {
+  return new Malformed(`it is larger than ${OBJECT_LIMIT >> 20} MiB`);
+}
+
+/** Waits, less long where it is aborted. */
+async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  if (milliseconds <= 0) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, milliseconds);
+  const stop = (): void => resolve();
+  signal.addEventListener("abort", stop, { once: true });
+  await promise;
+  clearTimeout(timer);
+  signal.removeEventListener("abort", stop);
+}
