@@ -6,8 +6,13 @@ import { Probe, REFRESH } from "./bpf/probe.ts";
 import type { RunOptions } from "./config.ts";
 import { Core } from "./core/core.ts";
 import { module } from "./core/module.ts";
+import { RingsideError } from "./errors.ts";
+import type { Access } from "./kube/client.ts";
 import { IdentitiesFile } from "./kube/file.ts";
+import { inCluster } from "./kube/incluster.ts";
+import { kubeconfig } from "./kube/kubeconfig.ts";
 import { Resolver } from "./kube/resolve.ts";
+import { Watch } from "./kube/watch.ts";
 import { log } from "./log.ts";
 import { serve } from "./serve/http.ts";
 import { SelfMetrics, Stopwatch } from "./serve/metrics.ts";
@@ -15,6 +20,9 @@ import { Scrapers } from "./serve/scrapers.ts";
 
 /** The ring is drained more often than it is swept: short connections write to it as they end. */
 const DRAIN_MS = 100;
+
+/** Ready without names, where they take longer: an API server that is gone is no outage of ours. */
+const NAMES_MS = 10_000;
 
 const ns = (milliseconds: number): bigint => BigInt(Math.round(milliseconds * 1e6));
 
@@ -77,7 +85,8 @@ export async function agent(options: RunOptions): Promise<void> {
     }
   };
   const timer = setInterval(tick, Math.min(DRAIN_MS, options.interval));
-  server.ready();
+  const named = identities instanceof Watch ? Promise.race([identities.settled, Bun.sleep(NAMES_MS)]) : undefined;
+  void Promise.resolve(named).then(() => server.ready());
 
   const signal = await new Promise<NodeJS.Signals>((resolve) => {
     process.once("SIGTERM", resolve);
@@ -91,15 +100,29 @@ export async function agent(options: RunOptions): Promise<void> {
   log.info({ signal }, "stopped");
 }
 
-async function openIdentities(core: Core, options: RunOptions): Promise<IdentitiesFile | undefined> {
-  if (options.identities === undefined) {
+async function openIdentities(core: Core, options: RunOptions): Promise<IdentitiesFile | Watch | undefined> {
+  const { identities: file, node } = options;
+  const access = await accessOf(options);
+  if (file === undefined && access === undefined) {
     core.fresh(2n ** 64n - 1n); // there is nothing to wait for
     return undefined;
   }
-  return IdentitiesFile.open({
-    file: options.identities,
-    resolver: new Resolver(core, bootTime, options.node),
-    now: bootNs,
-    onError: (error) => log.error(`${error.message} The last good names stay.`),
-  });
+  const resolver = new Resolver(core, bootTime, node);
+  const onError = (error: RingsideError) => log.error(`${error.message} The last good names stay.`);
+  if (file !== undefined) return IdentitiesFile.open({ file, resolver, now: bootNs, onError });
+  if (access === undefined) return undefined;
+  const onWell = (stream: string) => log.info({ stream }, "names come again");
+  return Watch.start({ access, resolver, node, now: bootNs, onError, onWell });
+}
+
+/** The way to the API server, where names come from there. */
+async function accessOf({ identities, kubeconfig: file, node }: RunOptions): Promise<Access | undefined> {
+  if (identities !== undefined) return undefined;
+  if (file !== undefined) return kubeconfig(file);
+  const access = inCluster();
+  if (access !== undefined && node === undefined) {
+    const remedy = "Set RINGSIDE_NODE from the pod's spec.nodeName (valueFrom.fieldRef).";
+    throw new RingsideError("watch the cluster's names", "a pod's agent needs --node", remedy);
+  }
+  return access;
 }

@@ -62,8 +62,16 @@ export const run = new Command("run")
   )
   .addOption(
     new Option(
+      "--kubeconfig <file>",
+      "names: watched at the API server of this file's current context; in a pod neither is needed",
+    )
+      .env("RINGSIDE_KUBECONFIG")
+      .conflicts("identities"),
+  )
+  .addOption(
+    new Option(
       "--node <name>",
-      "post only connections of this node's pods and addresses; without it all that the kernel sees",
+      "post only connections of this node's pods and addresses; without it all that the kernel sees; in a pod it must be given",
     ).env("RINGSIDE_NODE"),
   )
   .addOption(

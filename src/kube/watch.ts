@@ -53,7 +53,7 @@ export function resourcesFor(node: string | undefined): { own: Resource; others:
   if (node === undefined) return { own: pods, others };
   const unfinished = "status.phase!=Succeeded,status.phase!=Failed";
   return {
-    own: { ...pods, name: "own pods", fieldSelector: `spec.nodeName=${node}` },
+    own: { ...pods, name: "own_pods", fieldSelector: `spec.nodeName=${node}` },
     others: [{ ...pods, fieldSelector: `spec.nodeName!=${node},${unfinished}` }, ...others],
   };
 }
@@ -181,7 +181,12 @@ export class Watch {
   /** The names are as fresh as the stream that was proven last of all. */
   private tell(): void {
     const start = performance.now();
-    this.options.resolver.tellPorts();
+    try {
+      this.options.resolver.tellPorts();
+    } catch (cause) {
+      const remedy = "This is a fault of Ringside: please report it. Names go on.";
+      this.options.onError(new RingsideError("tell the core", "ports of Services", remedy, { cause }));
+    }
     this.wait = Math.max(PACE_MS, (performance.now() - start) / SHARE);
     if (!this.streams.every(({ reflector }) => reflector.synced)) return;
     this.settle();

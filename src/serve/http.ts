@@ -54,7 +54,7 @@ export function serve(address: Address, { core, metrics, scrapers, now }: Parts)
           case "/healthz":
             return text(200, "ok");
           case "/readyz":
-            return isReady ? text(200, "ready") : text(503, "not attached yet");
+            return isReady ? text(200, "ready") : text(503, "not attached yet, or still without names");
           case "/api/links":
             return Response.json(linksReport(core.links()));
           default:

@@ -3,7 +3,8 @@ import { Counter, Gauge, Registry } from "prom-client";
 import pkg from "../../package.json" with { type: "json" };
 import type { HookStats, Probe, ProbeCounters } from "../bpf/probe.ts";
 import type { Core, CoreCounters } from "../core/core.ts";
-import type { IdentitiesFile } from "../kube/file.ts";
+import { IdentitiesFile } from "../kube/file.ts";
+import type { Watch, WatchCounters } from "../kube/watch.ts";
 
 /** Adds up how often something was done, and how long it took. */
 export class Stopwatch {
@@ -32,7 +33,7 @@ export class SelfMetrics {
 
   constructor(
     private readonly core: Core,
-    private readonly identities: IdentitiesFile | undefined,
+    private readonly identities: IdentitiesFile | Watch | undefined,
   ) {
     this.#core = core.counters();
     this.#register();
@@ -180,12 +181,70 @@ export class SelfMetrics {
 
     const { identities } = this;
     if (!identities) return;
-    counter("identities_reads_total", "Times that the identities were read.", ["result"], () => [
-      [{ result: "good" }, identities.counters().reads],
-      [{ result: "bad" }, identities.counters().failures],
-    ]);
     gauge("identities_objects", "Objects known.", ["type"], () =>
       Object.entries(identities.counters().objects).map(([type, count]) => [{ type }, count]),
+    );
+    if (identities instanceof IdentitiesFile) {
+      counter("identities_reads_total", "Times that the identities were read.", ["result"], () => [
+        [{ result: "good" }, identities.counters().reads],
+        [{ result: "bad" }, identities.counters().failures],
+      ]);
+      return;
+    }
+    type Of = WatchCounters["streams"][string];
+    const each = (read: (stream: Of) => Labelled[]) => (): Labelled[] =>
+      Object.entries(identities.counters().streams).flatMap(([stream, counters]) =>
+        read(counters).map(([labels, value]): Labelled => [{ stream, ...labels }, value]),
+      );
+    const by = (label: string, values: Iterable<[string, number]>): Labelled[] =>
+      [...values].map(([name, value]) => [{ [label]: name }, value]);
+    gauge(
+      "identities_age_seconds",
+      "Names are complete for all that happened until so long ago; without a change the API server says so once a minute.",
+      ["stream"],
+      each(({ age }) => one(age)),
+    );
+    counter(
+      "identities_syncs_total",
+      "Whole lists taken from the API server.",
+      ["stream"],
+      each(({ syncs }) => one(syncs)),
+    );
+    counter(
+      "identities_events_total",
+      "Events that the API server sent.",
+      ["stream", "event"],
+      each(({ events }) => by("event", Object.entries(events))),
+    );
+    counter(
+      "identities_received_bytes_total",
+      "Bytes of lists and events, decompressed.",
+      ["stream"],
+      each(({ bytes }) => one(bytes)),
+    );
+    counter(
+      "identities_restarts_total",
+      "Requests begun anew: as they ended in time, expired, hung or failed.",
+      ["stream", "reason"],
+      each(({ restarts }) => by("reason", Object.entries(restarts))),
+    );
+    counter(
+      "identities_errors_total",
+      "Requests that failed, by HTTP status or what happened to them.",
+      ["stream", "status"],
+      each(({ errors }) => by("status", errors)),
+    );
+    counter(
+      "identities_malformed_total",
+      "Objects and events that were not understood; what was known before stays.",
+      ["stream"],
+      each(({ malformed }) => one(malformed)),
+    );
+    counter(
+      "identities_faults_total",
+      "Objects on which the agent itself failed: please report it.",
+      ["stream"],
+      each(({ bugs }) => one(bugs)),
     );
   }
 }
