@@ -233,8 +233,11 @@ export class Reflector {
     this.listener.malformed(name, cause);
   }
 
-  /** The request is over. */
-  end(end: End, at: bigint): void {
+  /**
+   * The request is over.
+   * @returns whether something is wrong: that a watch expires, or that a server has no streams, is the way of things
+   */
+  end(end: End, at: bigint): boolean {
     const { running, list } = this;
     this.running = undefined;
     const lived = at - this.beganAt >= LIVED;
@@ -242,29 +245,38 @@ export class Reflector {
     if (end.how === "hung") this.hangs = this.heard ? 1 : this.hangs + 1;
     else if (this.heard) this.hangs = 0;
     this.delay = 0;
+    const isExpired = end.how === "refused" && end.status === 410;
+    const isWrong = end.how !== "ended" && !isExpired;
 
     if (running?.verb === "page") {
-      if (end.how === "ended" && this.heard) return; // there is another page, or a watch to begin
-      this.counters.restarts[isExpired(end) ? "expired" : end.how === "hung" ? "hung" : "error"]++;
-      this.delay = this.backOff(end);
-      if (isExpired(end)) this.list = undefined; // from the first page on
-      return;
+      if (end.how === "ended" && this.heard) return false; // there is another page, or a watch to begin
+      if (isExpired) this.list = undefined; // from the first page on
+      this.restart(isExpired, end);
+      return !isExpired;
     }
     if (list !== undefined) {
-      // What is no refusal of now: such a server does not know streaming lists, or does not know how they end.
-      const refused = end.how === "refused" && (end.status === 400 || end.status === 422);
-      const silent = end.how === "ended" || end.how === "hung";
       this.list = undefined;
-      if (refused || silent) this.streams = false;
-      if (refused) return;
+      // Such a server does not know streaming lists, or does not know how they end.
+      const isUnknown = end.how === "refused" && (end.status === 400 || end.status === 422);
+      if (isUnknown || end.how === "ended" || end.how === "hung") this.streams = false;
+      if (isUnknown) return false;
+      this.restart(isExpired, end);
+      return isWrong;
     }
-    this.counters.restarts[
-      isExpired(end) ? "expired" : end.how === "ended" || end.how === "hung" ? end.how : "error"
-    ]++;
-    if (end.how === "ended" && list === undefined) this.prove(at);
-    if (end.how !== "ended" || !lived) this.delay = this.backOff(end);
+    this.restart(isExpired, end);
+    if (end.how === "ended") {
+      this.prove(at);
+      if (lived) this.delay = 0;
+    }
     // A watch from a version that the server has not reached (it was restored) is silent, too.
-    if (isExpired(end) || this.hangs > 1) this.relist();
+    if (isExpired || this.hangs > 1) this.relist();
+    return isWrong;
+  }
+
+  private restart(isExpired: boolean, end: End): void {
+    const reason = isExpired ? "expired" : end.how === "ended" || end.how === "hung" ? end.how : "error";
+    this.counters.restarts[reason]++;
+    this.delay = this.backOff(end);
   }
 
   private relist(): void {
@@ -357,10 +369,6 @@ export class Reflector {
     const proof = at - this.lag;
     if (this.counters.proof === undefined || proof > this.counters.proof) this.counters.proof = proof;
   }
-}
-
-function isExpired(end: End): boolean {
-  return end.how === "refused" && end.status === 410;
 }
 
 function fieldsOf(value: unknown): Fields {

@@ -55,8 +55,8 @@ export class Stream {
       reflector.begin(plan.request, now());
       const { end, error } = await this.request(plan, signal);
       if (signal.aborted) return;
-      reflector.end(end, now());
-      if (error !== undefined) this.failed(end, error);
+      const isWrong = reflector.end(end, now());
+      if (isWrong && error !== undefined) this.failed(end, error);
       this.options.onChange();
     }
   }
@@ -107,6 +107,7 @@ export class Stream {
     reader: Reader,
     watchdog: Watchdog,
   ): Promise<{ end: End; error?: RingsideError }> {
+    this.well();
     let turn = performance.now();
     for await (const chunk of response.body ?? []) {
       this.counters.bytes += chunk.length;
@@ -119,12 +120,10 @@ export class Stream {
           turn = performance.now();
         }
       }
-      this.well();
       this.options.onChange();
       watchdog.expect(this.patience());
     }
     reader.end();
-    this.well();
     return { end: { how: "ended" } };
   }
 
@@ -208,8 +207,7 @@ export class Stream {
           ? "network"
           : end.how;
     this.counters.errors.set(status, (this.counters.errors.get(status) ?? 0) + 1);
-    // Watches that are over, or too old to go on, are the way of things.
-    if (status === "410" || this.failure === status) return;
+    if (this.failure === status) return;
     this.failure = status;
     this.options.onError(error);
   }

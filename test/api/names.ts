@@ -77,6 +77,10 @@ export class Watched implements Names {
   async synced(): Promise<void> {
     await until(() => this.freshUntil > 0n, "the first lists");
   }
+  /** As the watch has it: all is named, or something failed. */
+  get settled(): Promise<void> {
+    return this.watch.settled;
+  }
   close(): void {
     this.watch.close();
   }
