@@ -85,8 +85,12 @@ export async function agent(options: RunOptions): Promise<void> {
     }
   };
   const timer = setInterval(tick, Math.min(DRAIN_MS, options.interval));
-  const named = identities instanceof Watch ? Promise.race([identities.settled, Bun.sleep(NAMES_MS)]) : undefined;
-  void Promise.resolve(named).then(() => server.ready());
+  if (identities instanceof Watch) {
+    void identities.settled.then(server.ready);
+    setTimeout(server.ready, NAMES_MS).unref();
+  } else {
+    server.ready();
+  }
 
   const signal = await new Promise<NodeJS.Signals>((resolve) => {
     process.once("SIGTERM", resolve);

@@ -47,13 +47,12 @@ export class ApiClient {
   constructor(private readonly access: Access) {}
 
   /**
-   * @param step     a verb phrase for errors: "watch pods"
-   * @param resource for errors: what a role must allow
-   * @param path     with its query
+   * @param step a verb phrase for errors: "watch pods"
+   * @param path of the resource, with its query
    * @returns a response of status 200, whose body is not read yet
    * @throws {ApiError}
    */
-  async get(step: string, resource: string, path: string, signal: AbortSignal): Promise<Response> {
+  async get(step: string, path: string, signal: AbortSignal): Promise<Response> {
     const { server } = this.access;
     let response: Response;
     try {
@@ -73,7 +72,7 @@ export class ApiClient {
     if (response.status === 200) return response;
     const said = await message(response);
     const object = `${server} answers ${response.status}${said === "" ? "" : ` (${said})`}`;
-    throw new ApiError(step, object, remedyFor(response.status, resource), response.status, retryAfter(response));
+    throw new ApiError(step, object, remedyFor(response.status, path), response.status, retryAfter(response));
   }
 }
 
@@ -85,12 +84,14 @@ function remedyOf(cause: unknown): string {
     : "It is asked again until it answers; look whether it runs, and whether a network policy forbids the way to it.";
 }
 
-function remedyFor(status: number, resource: string): string {
+function remedyFor(status: number, path: string): string {
   switch (status) {
     case 401:
       return "The token or client certificate must be one that the server knows, and not out of date.";
     case 403: {
-      const group = resource === "endpointslices" ? "discovery.k8s.io" : "";
+      // "/api/v1/pods", "/apis/GROUP/v1/endpointslices"
+      const parts = path.replace(/\?.*/, "").split("/");
+      const [group, resource] = [parts[1] === "apis" ? parts[2] : "", parts.at(-1)];
       return `A ClusterRole must have the rule {apiGroups: ["${group}"], resources: ["${resource}"], verbs: ["list", "watch"]}, and a ClusterRoleBinding must give it to this account.`;
     }
     default:

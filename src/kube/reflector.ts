@@ -251,32 +251,20 @@ export class Reflector {
     if (running?.verb === "page") {
       if (end.how === "ended" && this.heard) return false; // there is another page, or a watch to begin
       if (isExpired) this.list = undefined; // from the first page on
-      this.restart(isExpired, end);
-      return !isExpired;
-    }
-    if (list !== undefined) {
+    } else if (list !== undefined) {
       this.list = undefined;
       // Such a server does not know streaming lists, or does not know how they end.
       const isUnknown = end.how === "refused" && (end.status === 400 || end.status === 422);
       if (isUnknown || end.how === "ended" || end.how === "hung") this.streams = false;
       if (isUnknown) return false;
-      this.restart(isExpired, end);
-      return isWrong;
+    } else {
+      if (end.how === "ended") this.prove(at);
+      // A watch from a version that the server has not reached (it was restored) is silent, too.
+      if (isExpired || this.hangs > 1) this.relist();
     }
-    this.restart(isExpired, end);
-    if (end.how === "ended") {
-      this.prove(at);
-      if (lived) this.delay = 0;
-    }
-    // A watch from a version that the server has not reached (it was restored) is silent, too.
-    if (isExpired || this.hangs > 1) this.relist();
+    this.counters.restarts[isExpired ? "expired" : end.how === "ended" || end.how === "hung" ? end.how : "error"]++;
+    if (end.how !== "ended" || !lived) this.delay = this.backOff(end);
     return isWrong;
-  }
-
-  private restart(isExpired: boolean, end: End): void {
-    const reason = isExpired ? "expired" : end.how === "ended" || end.how === "hung" ? end.how : "error";
-    this.counters.restarts[reason]++;
-    this.delay = this.backOff(end);
   }
 
   private relist(): void {

@@ -13,6 +13,8 @@ const PAGE_SIZE = 500;
 const TURN_MS = 10;
 const TURN_BYTES = 64 << 10;
 
+const RETRIED = "It is asked again.";
+
 export interface StreamCounters {
   bytes: number;
   /** Requests that failed, by HTTP status, or "network", "broken", "hung". */
@@ -61,7 +63,7 @@ export class Stream {
     }
   }
 
-  private async request(plan: Plan, signal: AbortSignal): Promise<{ end: End; error?: RingsideError }> {
+  private async request(plan: Plan, signal: AbortSignal): Promise<Outcome> {
     const { client, resource } = this.options;
     const watchdog = new Watchdog(signal, plan.timeout);
     const isPage = plan.request.verb === "page";
@@ -69,12 +71,7 @@ export class Stream {
     try {
       watchdog.expect(this.patience());
       const path = pathOf(resource, plan.request);
-      const response = await client.get(
-        step,
-        resource.path.slice(resource.path.lastIndexOf("/") + 1),
-        path,
-        watchdog.signal,
-      );
+      const response = await client.get(step, path, watchdog.signal);
       return await this.read(response, isPage ? this.pageReader() : this.eventReader(), watchdog);
     } catch (error) {
       if (watchdog.hung) {
@@ -102,11 +99,7 @@ export class Stream {
   }
 
   /** Reads to the end, and lets others have their turn. */
-  private async read(
-    response: Response,
-    reader: Reader,
-    watchdog: Watchdog,
-  ): Promise<{ end: End; error?: RingsideError }> {
+  private async read(response: Response, reader: Reader, watchdog: Watchdog): Promise<Outcome> {
     this.well();
     let turn = performance.now();
     for await (const chunk of response.body ?? []) {
@@ -129,7 +122,7 @@ export class Stream {
 
   private eventReader(): Reader {
     const { reflector, resource, now } = this.options;
-    let result: { end: End; error?: RingsideError } | undefined;
+    let result: Outcome | undefined;
     const lines = new Lines(
       OBJECT_LIMIT,
       (line) => {
@@ -165,10 +158,14 @@ export class Stream {
 
   private pageReader(): Reader {
     const { reflector, now } = this.options;
+    let isWhole = false;
     const lists = new JsonLists(
       {
         item: (item) => this.guard(item, () => reflector.item(item)),
-        end: (page) => reflector.page(page, now()),
+        end: (page) => {
+          reflector.page(page, now());
+          isWhole = true;
+        },
         tooLarge: () => {
           throw tooLarge();
         },
@@ -183,7 +180,10 @@ export class Stream {
         lists.write(bytes);
         return undefined;
       },
-      end: () => lists.end(),
+      end: () => {
+        lists.end();
+        if (!isWhole) throw new Error("it is empty");
+      },
     };
   }
 
@@ -219,11 +219,15 @@ export class Stream {
   }
 }
 
-const RETRIED = "It is asked again.";
+/** How a request went, and what is to be said of it. */
+interface Outcome {
+  end: End;
+  error?: RingsideError;
+}
 
 interface Reader {
   /** @returns how the request ends, where the text says so */
-  write(bytes: Uint8Array): { end: End; error?: RingsideError } | undefined;
+  write(bytes: Uint8Array): Outcome | undefined;
   /** @throws where the text may not end here */
   end(): void;
 }

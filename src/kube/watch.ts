@@ -128,7 +128,8 @@ export class Watch {
       return this.add(resource, rows, jitter, () => {});
     });
     void ownPods.stream.run(this.stop.signal);
-    await Promise.race([first.promise, Bun.sleep(HEAD_START)]);
+    setTimeout(first.resolve, HEAD_START).unref();
+    await first.promise;
     for (const { stream } of all) void stream.run(this.stop.signal);
   }
 

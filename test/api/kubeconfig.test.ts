@@ -45,7 +45,7 @@ function write({ cluster: more, user, context = "here" }: Parts): string {
 
 async function list(parts: Parts): Promise<string> {
   const client = new ApiClient(await kubeconfig(write(parts)));
-  const response = await client.get("list pods", "pods", "/api/v1/pods", AbortSignal.timeout(10_000));
+  const response = await client.get("list pods", "/api/v1/pods", AbortSignal.timeout(10_000));
   return ((await response.json()) as { kind: string }).kind;
 }
 
@@ -63,7 +63,7 @@ describe("lets in", () => {
     writeFileSync(file, "wrong");
     const client = new ApiClient(await kubeconfig(write({ user: { tokenFile: "its-token" } })));
     const status = () =>
-      client.get("list pods", "pods", "/api/v1/pods", AbortSignal.timeout(10_000)).then(
+      client.get("list pods", "/api/v1/pods", AbortSignal.timeout(10_000)).then(
         ({ status }) => status,
         ({ status }) => status,
       );
@@ -92,7 +92,7 @@ describe("lets in", () => {
     const env = [{ name: "ANSWER", value: cluster.file("answer") }];
     const exec = { apiVersion: "client.authentication.k8s.io/v1", command: plugin, env };
     const client = new ApiClient(await kubeconfig(write({ user: { exec } })));
-    const ask = () => client.get("list pods", "pods", "/api/v1/pods", AbortSignal.timeout(10_000));
+    const ask = () => client.get("list pods", "/api/v1/pods", AbortSignal.timeout(10_000));
     expect(await ask().catch(({ status }) => status)).toBe(401);
     writeFileSync(cluster.file("answer"), credential(token()));
     expect((await ask()).status).toBe(200);
@@ -138,7 +138,7 @@ test("a pod's way to a server with an IPv6 address", async () => {
   const six = await Cluster.start([], "::1");
   try {
     const client = new ApiClient(six.access(await six.serviceAccount("ringside")));
-    const response = await client.get("list pods", "pods", "/api/v1/pods", AbortSignal.timeout(10_000));
+    const response = await client.get("list pods", "/api/v1/pods", AbortSignal.timeout(10_000));
     expect(((await response.json()) as { kind: string }).kind).toBe("PodList");
   } finally {
     await six.stop();
