@@ -223,16 +223,14 @@ describe("a watch", () => {
     expect(history.reflector.counters.restarts.hung).toBe(2);
   });
 
-  test("is expected to say something in three minutes, where the server has bookmarks", () => {
+  test("may be silent for all of its time, which it is asked to end itself; a list may not", () => {
     const history = new History();
     history.begin();
     expect(history.reflector.patience).toBe(60_000);
-    history.end(refused(422)).begin();
-    history.reflector.page(page("10"), history.time);
-    history.end(ENDED).begin();
+    history.events(listEnd("10"));
     expect(history.reflector.patience).toBeUndefined();
-    history.events(bookmark("11"));
-    expect(history.reflector.patience).toBe(180_000);
+    history.end(BROKEN);
+    expect(history.reflector.plan()).toMatchObject({ request: { watchSeconds: 450 }, timeout: 480_000 });
   });
 
   test("passes over what it does not understand, and keeps what it knew of it", () => {

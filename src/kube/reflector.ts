@@ -72,8 +72,6 @@ type Fields = Record<string, unknown>;
 const WATCH_SECONDS = 300;
 /** After its time, a watch is waited for so long. */
 const SLACK = 30_000;
-/** A server sends a bookmark about once a minute: three that did not come tell of a dead connection. */
-const BOOKMARK_PATIENCE = 180_000;
 /** Until the first byte, and between two of a list. */
 const LIST_PATIENCE = 60_000;
 const PAGE_TIMEOUT = 300_000;
@@ -120,7 +118,6 @@ export class Reflector {
   private beganAt = 0n;
   /** Something that we understood has come in this request. */
   private heard = false;
-  private hasBookmarks = false;
   /** How long before its arrival an event may have happened: those of a time without a watch arrive all at once. */
   private lag = 0n;
 
@@ -146,10 +143,13 @@ export class Reflector {
     return this.known.has(key);
   }
 
-  /** Milliseconds without a byte after which the request has hung; undefined: nothing tells before its time is over. */
+  /**
+   * Milliseconds without a byte after which the request has hung. A watch may be silent for all of its time, for
+   * bookmarks come only while etcd moves on: there the kernel's keepalive notices a peer that is gone (Bun sets it: 70 s),
+   * and the request's own time what is left.
+   */
   get patience(): number | undefined {
-    if (this.list !== undefined) return LIST_PATIENCE;
-    return this.hasBookmarks ? BOOKMARK_PATIENCE : undefined;
+    return this.list === undefined ? undefined : LIST_PATIENCE;
   }
 
   /** What comes next. */
@@ -292,7 +292,6 @@ export class Reflector {
         this.advance(object, at);
       }
       this.heard = true;
-      this.hasBookmarks = true;
     } catch (error) {
       if (!(error instanceof Malformed)) throw error;
       this.misunderstood("a bookmark", error);

@@ -174,7 +174,7 @@ describe("a server that", () => {
     const { calls, errors, until } = run([
       whole(line("ADDED", pod("a")) + LIST_END),
       whole(line("MODIFIED", pod("a", { resourceVersion: "12" })) + half),
-      open(),
+      open(line("BOOKMARK", { metadata: { resourceVersion: "13" } })),
     ]);
     await until(() => requests.length === 3 && calls.length === 3);
     expect(calls).toEqual(["+a", "+a", "well"]);

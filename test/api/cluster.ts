@@ -102,6 +102,8 @@ export class Cluster {
     const [store, peer] = [`http://127.0.0.1:${this.#store}`, `http://127.0.0.1:${this.#peer}`];
     this.#etcd = this.spawn("etcd", [
       ...["--data-dir", this.file("etcd"), "--unsafe-no-fsync", "--log-level", "error"],
+      // As kubeadm has it: so all bookmarks move on, also of what does not change.
+      ...["--watch-progress-notify-interval", "5s"],
       ...["--listen-client-urls", store, "--advertise-client-urls", store],
       ...["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", `default=${peer}`],
     ]);
