@@ -103,6 +103,7 @@ describe("a streaming list", () => {
     expect(history.begin().request.verb).toBe("stream");
     history.events(added("a"), listEnd("20"));
     expect(history.told()).toEqual(["+a", "-b", "-c"]);
+    expect(["a", "b", "c"].map((key) => history.reflector.has(key))).toEqual([true, false, false]);
   });
 
   for (const status of [400, 422]) {

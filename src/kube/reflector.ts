@@ -338,7 +338,6 @@ export class Reflector {
       this.misunderstood("a deleted object", new Malformed("it has no name"));
       return;
     }
-    this.list?.seen.delete(key);
     this.known.delete(key);
     this.listener.remove(key);
   }
@@ -353,8 +352,7 @@ export class Reflector {
   }
 
   private prove(at: bigint): void {
-    const proof = at - this.lag;
-    if (this.counters.proof === undefined || proof > this.counters.proof) this.counters.proof = proof;
+    this.counters.proof = at - this.lag;
   }
 }
 

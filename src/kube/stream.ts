@@ -9,9 +9,6 @@ import type { End, Plan, Reflector, Request, Resource } from "./reflector.ts";
 const OBJECT_LIMIT = 8 << 20;
 /** Of a list, as its clients ask for. */
 const PAGE_SIZE = 500;
-/** Work at one go, before others have their turn; and what is taken in between. */
-const TURN_MS = 10;
-const TURN_BYTES = 64 << 10;
 
 const RETRIED = "It is asked again.";
 
@@ -98,21 +95,13 @@ export class Stream {
     return patience ?? reflector.patience;
   }
 
-  /** Reads to the end, and lets others have their turn. */
+  /** Reads to the end. Chunks have at most 512 KiB, which take 10 ms; others have their turn between them. */
   private async read(response: Response, reader: Reader, watchdog: Watchdog): Promise<Outcome> {
     this.well();
-    let turn = performance.now();
     for await (const chunk of response.body ?? []) {
       this.counters.bytes += chunk.length;
-      for (let at = 0; at < chunk.length; at += TURN_BYTES) {
-        const end = reader.write(chunk.subarray(at, at + TURN_BYTES));
-        if (end !== undefined) return end;
-        if (performance.now() - turn > TURN_MS) {
-          this.options.onChange();
-          await new Promise(setImmediate);
-          turn = performance.now();
-        }
-      }
+      const outcome = reader.write(chunk);
+      if (outcome !== undefined) return outcome;
       this.options.onChange();
       watchdog.expect(this.patience());
     }
