@@ -1,6 +1,6 @@
 /** A real API server and etcd on loopback, with TLS and RBAC as in a cluster. No controllers run: a test makes what it needs. */
 import { createSign } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
@@ -144,6 +144,29 @@ export class Cluster {
     await this.#server?.exited;
   }
 
+  /** Keeps what the store has now, for `restore`. */
+  async snapshot(): Promise<void> {
+    await this.killStore();
+    cpSync(this.file("etcd"), this.file("snapshot"), { recursive: true });
+    this.startStore();
+    await this.ready();
+  }
+
+  /** All that happened since the snapshot never did: as when a cluster comes back from a backup. */
+  async restore(): Promise<void> {
+    await this.killServer();
+    await this.killStore();
+    rmSync(this.file("etcd"), { recursive: true });
+    cpSync(this.file("snapshot"), this.file("etcd"), { recursive: true });
+    this.startStore();
+    await this.startServer();
+  }
+
+  private async killStore(): Promise<void> {
+    this.#etcd?.kill("SIGKILL");
+    await this.#etcd?.exited;
+  }
+
   /** From now on it takes in and says nothing; its connections stay open. */
   freezeServer(): void {
     this.#server?.kill("SIGSTOP");
@@ -156,8 +179,7 @@ export class Cluster {
   async stop(): Promise<void> {
     this.thawServer();
     await this.killServer();
-    this.#etcd?.kill("SIGKILL");
-    await this.#etcd?.exited;
+    await this.killStore();
     rmSync(this.folder, { recursive: true });
   }
 

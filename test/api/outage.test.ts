@@ -99,6 +99,22 @@ test("an API server that is frozen, and goes on", async () => {
   await recovery("after-frost", "10.244.9.1");
 }, 60_000);
 
+test("restored from a backup, with older versions than we know: listed anew", async () => {
+  await cluster.snapshot();
+  await watch(account, { patience: 1500 });
+  // Far enough that the restored server does not come by our version while we wait.
+  for (let i = 0; i < 200; i++) await cluster.podStatus("web-1", { message: `change ${i}` });
+  await cluster.pod("never-was", "10.244.9.1");
+  await until(() => watched.name("10.244.9.1") === "never-was", "the name");
+  way.cut();
+  await cluster.restore();
+  way.restore();
+  await until(() => watched.name("10.244.9.1") === undefined, "the end of what never was", 60_000);
+  expect(watched.names()).toEqual(LASTING);
+  expect(watched.released).toEqual(["10.244.9.1"]);
+  console.log(`own pods after a restore: ${JSON.stringify(watched.stream("own_pods").restarts)}`);
+}, 90_000);
+
 test("gone at the start: said at once, and named when it is there", async () => {
   way.cut();
   watched = new Watched(cluster.access(account, way.port));
