@@ -22,6 +22,7 @@ export async function kubeconfig(file: string): Promise<Access> {
     try {
       const config = new KubeConfig();
       config.loadFromFile(file);
+      informPlugin(config.getCurrentUser()?.exec);
       return config;
     } catch (cause) {
       throw new RingsideError(STEP, file, REMEDY, { cause });
@@ -50,6 +51,13 @@ export async function kubeconfig(file: string): Promise<Access> {
       return credentialsOf(options, token);
     },
   };
+}
+
+/** The protocol's part that the library leaves out, without which some plugins refuse to run. */
+function informPlugin(exec: { apiVersion?: string; env?: { name: string; value: string }[] | null } | undefined): void {
+  if (!exec) return;
+  const info = { kind: "ExecCredential", apiVersion: exec.apiVersion, spec: { interactive: false } };
+  exec.env = [...(exec.env ?? []), { name: "KUBERNETES_EXEC_INFO", value: JSON.stringify(info) }];
 }
 
 function credentialsOf(options: RequestOptions, token: string | undefined): Credentials {

@@ -243,7 +243,7 @@ test("a fault of our own at one object is told and counted, and the others go on
   const { calls, errors, stream, reflector, until } = run([open(events + LIST_END)], { fault: "b" });
   await until(() => reflector.synced);
   expect(calls).toEqual(["+a", "+c"]);
-  expect(stream.counters.bugs).toBe(1);
+  expect(stream.counters.faults).toBe(1);
   expect(errors.map(({ message }) => message)).toEqual([
     "cannot take in pods: n/b: a fault of our own. This is a fault of Ringside: please report it. The other objects are not concerned.",
   ]);

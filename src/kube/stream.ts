@@ -17,7 +17,7 @@ export interface StreamCounters {
   /** Requests that failed, by HTTP status, or "network", "broken", "hung". */
   errors: Map<string, number>;
   /** Exceptions of our own. */
-  bugs: number;
+  faults: number;
 }
 
 export interface StreamOptions {
@@ -30,15 +30,15 @@ export interface StreamOptions {
   onError: (error: RingsideError) => void;
   /** Told when all is well after it. */
   onWell: () => void;
-  /** Told after each change of what is known, at most once for each part of the stream. */
+  /** Told after each part of a stream, and after each request: something may have changed. */
   onChange: () => void;
-  /** Milliseconds of silence after which a request has hung, where the reflector says none, or a longer time. */
+  /** Instead of the reflector's: milliseconds of silence after which a request has hung. */
   patience?: number;
 }
 
 /** Does what the reflector of one resource plans, as long as it is not told to stop. */
 export class Stream {
-  readonly counters: StreamCounters = { bytes: 0, errors: new Map(), bugs: 0 };
+  readonly counters: StreamCounters = { bytes: 0, errors: new Map(), faults: 0 };
   /** What failed last; undefined while all is well. */
   private failure: string | undefined;
 
@@ -181,7 +181,7 @@ export class Stream {
     try {
       step();
     } catch (cause) {
-      this.counters.bugs++;
+      this.counters.faults++;
       const name = nameOf((object as { object?: unknown } | null)?.object ?? object);
       const remedy = "This is a fault of Ringside: please report it. The other objects are not concerned.";
       this.options.onError(new RingsideError(`take in ${this.options.resource.name}`, name, remedy, { cause }));

@@ -13,7 +13,7 @@ const HEAD_START = 5000;
 const PACE_MS = 200;
 /** ... and less often where that takes long: at most this share of the time. */
 const SHARE = 0.05;
-/** Each kind of malformed object is logged so often, and then only counted. */
+/** So many malformed objects are logged; further ones are counted only. */
 const MALFORMED_LOGGED = 5;
 
 export interface WatchOptions {
@@ -134,7 +134,7 @@ export class Watch {
   }
 
   private add(resource: Resource, rows: Omit<Listener, "malformed">, jitter: number, onChange: () => void) {
-    const { client, now, onError, onWell, patience } = { client: new ApiClient(this.options.access), ...this.options };
+    const { access, now, onError, onWell, patience } = this.options;
     const reflector = new Reflector(
       resource,
       { ...rows, malformed: (name, cause) => this.malformed(resource, name, cause) },
@@ -142,7 +142,7 @@ export class Watch {
       jitter,
     );
     const stream = new Stream({
-      client,
+      client: new ApiClient(access),
       resource,
       reflector,
       now,

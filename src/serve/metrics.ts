@@ -244,7 +244,7 @@ export class SelfMetrics {
       "identities_faults_total",
       "Objects on which the agent itself failed: please report it.",
       ["stream"],
-      each(({ bugs }) => one(bugs)),
+      each(({ faults }) => one(faults)),
     );
   }
 }

@@ -87,7 +87,7 @@ describe("lets in", () => {
     const plugin = cluster.file("plugin");
     const credential = (of: string) => JSON.stringify({ kind: "ExecCredential", status: { token: of } });
     writeFileSync(cluster.file("answer"), credential("wrong"));
-    writeFileSync(plugin, `#!/bin/sh\ncat "$ANSWER"\n`);
+    writeFileSync(plugin, `#!/bin/sh\n[ -n "$KUBERNETES_EXEC_INFO" ] && cat "$ANSWER"\n`);
     chmodSync(plugin, 0o755);
     const env = [{ name: "ANSWER", value: cluster.file("answer") }];
     const exec = { apiVersion: "client.authentication.k8s.io/v1", command: plugin, env };

@@ -31,7 +31,7 @@ test("is asked for pages, and remembered as one that has no streams", async () =
   expect(watched.names()).toEqual(["10.0.0.1 node-a", "10.244.0.1 web-1", "10.96.0.1 kubernetes"]);
   expect(watched.counters().objects).toEqual({ pod: 1, service: 1, node: NODES, slice: 0 });
   for (const stream of Object.values(watched.counters().streams)) {
-    expect(stream).toMatchObject({ syncs: 1, malformed: 0, bugs: 0, events: { added: 0 }, errors: new Map() });
+    expect(stream).toMatchObject({ syncs: 1, malformed: 0, faults: 0, events: { added: 0 }, errors: new Map() });
   }
   expect(watched.errors).toEqual([]);
 });
