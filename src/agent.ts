@@ -106,17 +106,16 @@ export async function agent(options: RunOptions): Promise<void> {
 
 async function openIdentities(core: Core, options: RunOptions): Promise<IdentitiesFile | Watch | undefined> {
   const { identities: file, node } = options;
-  const access = await accessOf(options);
-  if (file === undefined && access === undefined) {
-    core.fresh(2n ** 64n - 1n); // there is nothing to wait for
-    return undefined;
-  }
   const resolver = new Resolver(core, bootTime, node);
   const onError = (error: RingsideError) => log.error(`${error.message} The last good names stay.`);
+  const access = await accessOf(options);
+  if (access !== undefined) {
+    const onWell = (stream: string) => log.info({ stream }, "names come again");
+    return Watch.start({ access, resolver, node, now: bootNs, onError, onWell });
+  }
   if (file !== undefined) return IdentitiesFile.open({ file, resolver, now: bootNs, onError });
-  if (access === undefined) return undefined;
-  const onWell = (stream: string) => log.info({ stream }, "names come again");
-  return Watch.start({ access, resolver, node, now: bootNs, onError, onWell });
+  core.fresh(2n ** 64n - 1n); // there is nothing to wait for
+  return undefined;
 }
 
 /** The way to the API server, where names come from there. */
