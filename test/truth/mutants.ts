@@ -144,7 +144,9 @@ const mutants: Mutant[] = [
   },
   {
     name: "the second program of a hook begins another connection",
-    edits: [hooks("\t\tif (!(state->flags & (STATE_ESTABLISHED | STATE_CLOSED)))\n\t\t\treturn; /* born just now */\n", "")],
+    edits: [
+      hooks("\t\tif (!(state->flags & (STATE_ESTABLISHED | STATE_CLOSED)))\n\t\t\treturn; /* born just now */\n", ""),
+    ],
     catcher: truth,
   },
   {
