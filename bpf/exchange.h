@@ -89,11 +89,11 @@ static __always_inline void send_settle(struct state *state, u32 word, u64 now)
 }
 
 /* At the entry of a send. */
-static __always_inline void exchange_send(struct tcp_sock *tp, struct state *state)
+static __always_inline void exchange_send(struct tcp_sock *tp, struct state *state, u32 program)
 {
 	u32 word = sent_word(tp, state);
 
-	if (config.again && state->sent_at && word == state->last_write)
+	if (!IS_FIRST(program) && state->sent_at && word == state->last_write)
 		return;
 	write_begin(state);
 	if (send_pending(state, word))
@@ -105,7 +105,7 @@ static __always_inline void exchange_send(struct tcp_sock *tp, struct state *sta
 
 /* Where a send's entry cannot be hooked: as a packet leaves that carries new bytes, or an old one,
  * or none. */
-static __always_inline void exchange_sent(struct tcp_sock *tp, struct state *state)
+static __always_inline void exchange_sent(struct tcp_sock *tp, struct state *state, u32 program)
 {
 	u32 word = sent_word(tp, state);
 
@@ -118,7 +118,7 @@ static __always_inline void exchange_sent(struct tcp_sock *tp, struct state *sta
 }
 
 /* After copied_seq may have moved: a peek moves nothing, and the end of the stream is no byte. */
-static __always_inline void exchange_receive(struct tcp_sock *tp, struct state *state)
+static __always_inline void exchange_receive(struct tcp_sock *tp, struct state *state, u32 program)
 {
 	u32 word = READ(tp->copied_seq);
 	u64 now;

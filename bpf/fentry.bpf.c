@@ -2,25 +2,31 @@
 /* The fentry backend: the send by its function's entry, the receive by its tracepoint. */
 #include "hooks.h"
 
-SEC("fentry/tcp_sendmsg_locked")
-int BPF_PROG(ringside_send, struct sock *sk)
-{
-	on_move(sk, HOOK_SEND, exchange_send);
-	return 0;
-}
+#define SEND_PROGRAM(name, copy)                                                                   \
+	SEC("fentry/tcp_sendmsg_locked")                                                           \
+	int BPF_PROG(name, struct sock *sk)                                                        \
+	{                                                                                          \
+		on_move(sk, PROGRAM(HOOK_SEND, copy), exchange_send);                              \
+		return 0;                                                                          \
+	}
+EVERY_COPY(SEND_PROGRAM, ringside_send)
 
 /* Before 6.5 sendfile and splice come this way. (tcp_sendpage_locked may be inlined: it attaches,
  * and never fires.) */
-SEC("fentry/do_tcp_sendpages")
-int BPF_PROG(ringside_sendpage, struct sock *sk)
-{
-	on_move(sk, HOOK_SENDPAGE, exchange_send);
-	return 0;
-}
+#define SENDPAGE_PROGRAM(name, copy)                                                               \
+	SEC("fentry/do_tcp_sendpages")                                                             \
+	int BPF_PROG(name, struct sock *sk)                                                        \
+	{                                                                                          \
+		on_move(sk, PROGRAM(HOOK_SENDPAGE, copy), exchange_send);                          \
+		return 0;                                                                          \
+	}
+EVERY_COPY(SENDPAGE_PROGRAM, ringside_sendpage)
 
-SEC("tp_btf/tcp_rcv_space_adjust")
-int BPF_PROG(ringside_receive, struct sock *sk)
-{
-	on_move(sk, HOOK_RECEIVE, exchange_receive);
-	return 0;
-}
+#define RECEIVE_PROGRAM(name, copy)                                                                \
+	SEC("tp_btf/tcp_rcv_space_adjust")                                                         \
+	int BPF_PROG(name, struct sock *sk)                                                        \
+	{                                                                                          \
+		on_move(sk, PROGRAM(HOOK_RECEIVE, copy), exchange_receive);                        \
+		return 0;                                                                          \
+	}
+EVERY_COPY(RECEIVE_PROGRAM, ringside_receive)

@@ -2,11 +2,6 @@
 /*
  * One body for each event, whatever hook brings it, and the hooks that all backends share. All run
  * under the socket's lock.
- *
- * The kernel skips a program that it comes to again on the same CPU: from an interrupt, or from
- * another task, where tasks may be preempted in programs. So all are loaded twice, and each event
- * comes to two alike: the first that runs does the work, and a body finds by the state that it is
- * done.
  */
 #ifndef RINGSIDE_HOOKS_H
 #define RINGSIDE_HOOKS_H
@@ -33,7 +28,7 @@ static __always_inline void seed_forget(struct tcp_sock *tp)
 /* State for a connection that is older than its hooks. By the seed its totals start when the agent
  * did; without one they start here, and what this very hook has just read is not counted. Not
  * inline: it is rare, and the hooks are the smaller for it. */
-static __noinline struct state *adopt(struct tcp_sock *tp, enum hook hook)
+static __noinline struct state *adopt(struct tcp_sock *tp, u32 program)
 {
 	u64 key = (u64)tp, now = bpf_ktime_get_boot_ns();
 	struct seed *seed, found;
@@ -42,7 +37,7 @@ static __noinline struct state *adopt(struct tcp_sock *tp, enum hook hook)
 	if (!carries_data(READ(SOCK_COMMON(tp)->skc_state)) ||
 	    READ(SOCK(tp)->sk_protocol) != IPPROTO_TCP)
 		return NULL;
-	state = state_begin(tp, role_of(tp), now, hook);
+	state = state_begin(tp, role_of(tp), now, program);
 	if (!state)
 		return NULL;
 	write_begin(state);
@@ -62,22 +57,22 @@ static __noinline struct state *adopt(struct tcp_sock *tp, enum hook hook)
 	return state;
 }
 
-static __always_inline struct state *state_for(struct tcp_sock *tp, enum hook hook)
+static __always_inline struct state *state_for(struct tcp_sock *tp, u32 program)
 {
 	struct state *state = state_of(tp);
 
-	return state && state->id ? state : adopt(tp, hook);
+	return state && state->id ? state : adopt(tp, program);
 }
 
 /* A send or a receive, by its body in exchange.h. */
-static __always_inline void on_move(struct sock *sk, enum hook hook,
-				    void (*body)(struct tcp_sock *, struct state *))
+static __always_inline void on_move(struct sock *sk, u32 program,
+				    void (*body)(struct tcp_sock *, struct state *, u32))
 {
 	struct tcp_sock *tp = maybe_tcp_sock(sk);
-	struct state *state = tp ? state_for(tp, hook) : NULL;
+	struct state *state = tp ? state_for(tp, program) : NULL;
 
 	if (state)
-		body(tp, state);
+		body(tp, state, program);
 }
 
 static __always_inline void end(struct state *state)
@@ -88,7 +83,7 @@ static __always_inline void end(struct state *state)
 
 /* A socket begins to connect, or a listener's child is made. A socket that connects again is a new
  * connection: the old one gets its last word here. */
-static __always_inline void on_birth(struct tcp_sock *tp, u8 role)
+static __always_inline void on_birth(struct tcp_sock *tp, u8 role, u32 program)
 {
 	struct state *state = state_of(tp);
 
@@ -101,17 +96,17 @@ static __always_inline void on_birth(struct tcp_sock *tp, u8 role)
 			post_last(tp, state, KIND_FINAL);
 		end(state);
 	}
-	state_begin(tp, role, bpf_ktime_get_boot_ns(), HOOK_STATE);
+	state_begin(tp, role, bpf_ktime_get_boot_ns(), program);
 }
 
-static __always_inline void on_established(struct tcp_sock *tp)
+static __always_inline void on_established(struct tcp_sock *tp, u32 program)
 {
 	struct state *state = state_of(tp);
 	struct totals raw;
 	u64 now, mono, syn;
 
 	if (!state || !state->id) {
-		adopt(tp, HOOK_STATE);
+		adopt(tp, program);
 		return;
 	}
 	if (state->flags & STATE_ESTABLISHED)
@@ -132,15 +127,15 @@ static __always_inline void on_established(struct tcp_sock *tp)
 	 * send. */
 	if (syn && raw.sent > syn)
 		state->turn_at = mono - (now - state->born_at);
-	else if (syn && !state->sent_at)
+	else if (syn && !state->sent_at && READ(tp->fastopen_req))
 		state->sent_at = mono - (now - state->born_at);
 	state->flags |= STATE_ESTABLISHED;
 	write_end(state);
 }
 
-static __always_inline void on_fin(struct tcp_sock *tp)
+static __always_inline void on_fin(struct tcp_sock *tp, u32 program)
 {
-	struct state *state = state_for(tp, HOOK_STATE);
+	struct state *state = state_for(tp, program);
 
 	if (!state || state->flags & STATE_FIN)
 		return;
@@ -196,34 +191,41 @@ static __always_inline void on_close(struct tcp_sock *tp)
 		post_last(tp, state, KIND_CLOSED);
 }
 
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(ringside_state, const struct sock *sk, int from, int to)
+static __always_inline void on_state(struct sock *sk, int from, int to, u32 program)
 {
-	struct tcp_sock *tp = tcp_sock_of((struct sock *)sk);
+	struct tcp_sock *tp = tcp_sock_of(sk);
 
 	if (!tp)
-		return 0;
+		return;
 	switch (to) {
 	case TCP_SYN_SENT:
-		on_birth(tp, ROLE_CLIENT);
+		on_birth(tp, ROLE_CLIENT, program);
 		break;
 	case TCP_SYN_RECV:
 		if (from == TCP_LISTEN) /* else two clients connect to each other */
-			on_birth(tp, ROLE_SERVER);
+			on_birth(tp, ROLE_SERVER, program);
 		break;
 	case TCP_ESTABLISHED:
-		on_established(tp);
+		on_established(tp, program);
 		break;
 	case TCP_FIN_WAIT1: /* before TCP_CLOSING, too */
 	case TCP_LAST_ACK:
-		on_fin(tp);
+		on_fin(tp, program);
 		break;
 	case TCP_CLOSE:
 		on_close(tp);
 		break;
 	}
-	return 0;
 }
+
+#define STATE_PROGRAM(name, copy)                                                                  \
+	SEC("tp_btf/inet_sock_set_state")                                                          \
+	int BPF_PROG(name, struct sock *sk, int from, int to)                                      \
+	{                                                                                          \
+		on_state(sk, from, to, PROGRAM(HOOK_STATE, copy));                                 \
+		return 0;                                                                          \
+	}
+EVERY_COPY(STATE_PROGRAM, ringside_state)
 
 /* The kernel resets what is no socket of ours, too: none at all, a request, a time-wait. */
 static __always_inline void on_reset(struct sock *sk, u8 flag)
@@ -246,39 +248,50 @@ static __always_inline void on_reset(struct sock *sk, u8 flag)
 	write_end(state);
 }
 
-SEC("tp_btf/tcp_send_reset")
-int BPF_PROG(ringside_send_reset, const struct sock *sk)
-{
-	on_reset((struct sock *)sk, STATE_RESET_SENT);
-	return 0;
-}
+#define SEND_RESET_PROGRAM(name, copy)                                                             \
+	SEC("tp_btf/tcp_send_reset")                                                               \
+	int BPF_PROG(name, struct sock *sk)                                                        \
+	{                                                                                          \
+		on_reset(sk, STATE_RESET_SENT);                                                    \
+		return 0;                                                                          \
+	}
+EVERY_COPY(SEND_RESET_PROGRAM, ringside_send_reset)
 
-SEC("tp_btf/tcp_receive_reset")
-int BPF_PROG(ringside_receive_reset, struct sock *sk)
-{
-	on_reset(sk, STATE_RESET_RECEIVED);
-	return 0;
-}
+#define RECEIVE_RESET_PROGRAM(name, copy)                                                          \
+	SEC("tp_btf/tcp_receive_reset")                                                            \
+	int BPF_PROG(name, struct sock *sk)                                                        \
+	{                                                                                          \
+		on_reset(sk, STATE_RESET_RECEIVED);                                                \
+		return 0;                                                                          \
+	}
+EVERY_COPY(RECEIVE_RESET_PROGRAM, ringside_receive_reset)
 
-SEC("tp_btf/tcp_destroy_sock")
-int BPF_PROG(ringside_destroy, struct sock *sk)
+static __always_inline void on_destroy(struct sock *sk)
 {
 	struct tcp_sock *tp = tcp_sock_of(sk);
 	struct state *state;
 
 	if (!tp)
-		return 0;
+		return;
 	seed_forget(tp);
 	state = state_of(tp);
 	if (!state)
-		return 0;
+		return;
 	if (state->id) {
 		post_last(tp, state, KIND_FINAL);
 		end(state);
 	}
 	state_delete(tp);
-	return 0;
 }
+
+#define DESTROY_PROGRAM(name, copy)                                                                \
+	SEC("tp_btf/tcp_destroy_sock")                                                             \
+	int BPF_PROG(name, struct sock *sk)                                                        \
+	{                                                                                          \
+		on_destroy(sk);                                                                    \
+		return 0;                                                                          \
+	}
+EVERY_COPY(DESTROY_PROGRAM, ringside_destroy)
 
 /* Has it changed since the last sweep, or is it its turn to be written all the same, so that the
  * agent knows it to be alive? Looks at nothing but the state: most sockets are idle. */

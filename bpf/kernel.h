@@ -170,6 +170,8 @@ struct inet_connection_sock {
 	struct inet_sock icsk_inet;
 };
 
+struct tcp_fastopen_request;
+
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	u32 copied_seq;
@@ -179,6 +181,7 @@ struct tcp_sock {
 	u32 srtt_us;
 	u32 data_segs_out;
 	u32 total_retrans;
+	struct tcp_fastopen_request *fastopen_req;
 	u64 bytes_received;
 	u64 bytes_acked;
 };

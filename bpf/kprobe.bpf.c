@@ -8,7 +8,7 @@
 SEC("kprobe/tcp_sendmsg_locked")
 int BPF_KPROBE(ringside_send, struct sock *sk)
 {
-	on_move(sk, HOOK_SEND, exchange_send);
+	on_move(sk, PROGRAM(HOOK_SEND, 0), exchange_send);
 	return 0;
 }
 
@@ -17,13 +17,13 @@ int BPF_KPROBE(ringside_send, struct sock *sk)
 SEC("kprobe/do_tcp_sendpages")
 int BPF_KPROBE(ringside_sendpage, struct sock *sk)
 {
-	on_move(sk, HOOK_SENDPAGE, exchange_send);
+	on_move(sk, PROGRAM(HOOK_SENDPAGE, 0), exchange_send);
 	return 0;
 }
 
 SEC("kprobe/tcp_cleanup_rbuf")
 int BPF_KPROBE(ringside_receive, struct sock *sk)
 {
-	on_move(sk, HOOK_RECEIVE, exchange_receive);
+	on_move(sk, PROGRAM(HOOK_RECEIVE, 0), exchange_receive);
 	return 0;
 }

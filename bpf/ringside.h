@@ -79,8 +79,6 @@ struct config {
 	__u32 ring_size;       /* bytes */
 	__u32 refresh;	    /* an idle connection is written every so many sweeps, a power of two */
 	__u32 packet_sends; /* 1: a send is seen as a packet that leaves, not at its entry */
-	__u32 again; /* 1: the second of two alike on a hook, for where the kernel skips the first
-		      */
 };
 
 /* Written by the agent before each sweep. */

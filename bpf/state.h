@@ -137,7 +137,12 @@ static __always_inline struct tcp_sock *tcp_sock_of(struct sock *sk)
 	return tp && READ(SOCK(tp)->sk_protocol) == IPPROTO_TCP ? tp : NULL;
 }
 
-/* Which hook's program it is that runs: one program never runs twice at once on a CPU, two may. */
+/*
+ * The kernel skips a program that it comes to again on one CPU while it runs there: from an
+ * interrupt, or from another task, where tasks may be preempted in programs. So a hook may have
+ * several alike. The first that runs does the work, and the others find by the state that it is
+ * done. What may see a connection first is known by its hook and by which of them it is.
+ */
 enum hook {
 	HOOK_STATE,
 	HOOK_SEND,
@@ -146,20 +151,25 @@ enum hook {
 	HOOKS,
 };
 
+#define COPIES		    4
+#define PROGRAM(hook, copy) ((hook)*COPIES + (copy))
+#define IS_FIRST(program)   ((program) % COPIES == 0)
+#define EVERY_COPY(define, name)                                                                   \
+	define(name, 0) define(name##_2, 1) define(name##_3, 2) define(name##_4, 3)
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, HOOKS * 2);
+	__uint(max_entries, HOOKS *COPIES);
 	__type(key, u32);
 	__type(value, u64);
 } births SEC(".maps");
 
 /* An id is how many births this program has seen on this CPU, which program, and which CPU. */
-#define ID_SHIFT 20
+#define ID_SHIFT 24
 
 /* Unique while the agent lives: pointers and cookies outlive connections, 5.10 has no cookies. */
-static __always_inline u64 new_id(enum hook hook)
+static __always_inline u64 new_id(u32 program)
 {
-	u32 program = hook << 1 | config.again;
 	u64 *born = bpf_map_lookup_elem(&births, &program);
 
 	if (!born)
@@ -170,24 +180,23 @@ static __always_inline u64 new_id(enum hook hook)
 
 /* Starts a connection on a socket, in state that may have served an earlier one. NULL, and
  * counted, when there is no room. */
-static __always_inline struct state *state_begin(struct tcp_sock *tp, u8 role, u64 now,
-						 enum hook hook)
+static __always_inline struct state *state_begin(struct tcp_sock *tp, u8 role, u64 now, u32 program)
 {
 	struct state *state;
 
 	if ((s64)(counters.connections - counters.connections_ended) >= config.max_connections) {
-		if (!config.again)
+		if (IS_FIRST(program))
 			COUNT(refused_limit);
 		return NULL;
 	}
 	state = state_create(tp);
 	if (!state) {
-		if (!config.again)
+		if (IS_FIRST(program))
 			COUNT(refused_memory);
 		return NULL;
 	}
 	__builtin_memset(state, 0, sizeof(*state));
-	state->id = new_id(hook);
+	state->id = new_id(program);
 	state->born_at = now;
 	state->role = role;
 	COUNT(connections);

@@ -32,12 +32,11 @@ export const record = {
 
 /** Offsets in bytes in struct config, and its size. */
 export const config = {
-  size: 20,
+  size: 16,
   maxConnections: 0,
   ringSize: 4,
   refresh: 8,
   packetSends: 12,
-  again: 16,
 } as const;
 
 /** Offsets in bytes in struct control, and its size. */

@@ -1,4 +1,5 @@
-/** Which program hangs on which function or tracepoint of the kernel, for each backend. */
+/** Which programs hang on which function or tracepoint of the kernel, for each backend. */
+import { version } from "node:os";
 import { Unsupported } from "../errors.ts";
 import type { KernelTypes } from "./libbpf.ts";
 
@@ -12,8 +13,8 @@ export interface Hook {
   target: string;
   type: "fentry" | "tracepoint" | "kprobe";
   /**
-   * How the kernel may come to it a second time while it runs on that CPU: then its program is skipped, and a second one
-   * alike must be there.
+   * How the kernel may come to it a second time while its program runs on that CPU. It skips the program then, so there
+   * are several alike (bpf/state.h).
    */
   reentered: "by interrupts" | "by preemption" | "never";
   /** What takes its place where the kernel lacks the target: another program, or nothing at all. */
@@ -56,6 +57,18 @@ export const hooks: Record<Backend, Hook[]> = {
     { ...receive, target: "tcp_cleanup_rbuf", type: "kprobe", reentered: "never" },
   ],
 };
+
+/** May a task be preempted while it runs a program? Such a kernel's version says so ("SMP PREEMPT_DYNAMIC"). */
+const preemptible = version().includes("PREEMPT");
+
+/**
+ * The programs alike that hang on a hook. A state change is rare, and a lost one costs a connection: there are as many as
+ * bpf/state.h has copies. Sends and receives are many, and a lost one costs an exchange.
+ */
+export function programsOf({ program, reentered }: Hook): string[] {
+  const copies = reentered === "by interrupts" ? 4 : reentered === "by preemption" && preemptible ? 2 : 1;
+  return [program, `${program}_2`, `${program}_3`, `${program}_4`].slice(0, copies);
+}
 
 /** The hooks to attach on this kernel. */
 export function plan(backend: Backend, kernel: KernelTypes): Hook[] {

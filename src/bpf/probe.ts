@@ -1,10 +1,9 @@
 /**
  * The kernel side, loaded and attached: picks a backend by trying, finds older connections, sweeps.
  */
-import { version } from "node:os";
 import { RingsideError, Unsupported } from "../errors.ts";
 import * as abi from "./abi.ts";
-import { type Backend, backends, type Hook, plan } from "./hooks.ts";
+import { type Backend, backends, type Hook, plan, programsOf } from "./hooks.ts";
 import {
   type BpfIterator,
   BpfObject,
@@ -24,9 +23,6 @@ import { Ring, type Sink } from "./ring.ts";
 
 /** An idle connection is written every so many sweeps, so that the core knows it to be alive; a power of two. */
 export const REFRESH = 16;
-
-/** May a task be preempted while it runs a program? Such a kernel's version says so ("SMP PREEMPT_DYNAMIC"). */
-const preemptible = version().includes("PREEMPT");
 
 export interface ProbeOptions {
   backend: Backend | "auto";
@@ -56,9 +52,7 @@ export class Probe {
   private constructor(
     readonly backend: Backend,
     private readonly object: BpfObject,
-    private readonly second: BpfObject,
     private readonly attached: Hook[],
-    private readonly twice: Hook[],
     readonly options: ProbeOptions,
   ) {
     this.ring = new Ring(object.mapFd("ring"), options.ringSize);
@@ -117,32 +111,25 @@ export class Probe {
     hashed: boolean,
   ): Promise<Probe> {
     const attach = plan(backend, kernel);
-    const twice = attach.filter(
-      ({ reentered }) => reentered === "by interrupts" || (reentered !== "never" && preemptible),
-    );
+    const programs = attach.flatMap(programsOf);
     const object = await openObject(backend, elf, kernel);
-    const second = await openObject(backend, elf, kernel);
     try {
-      configure(object, attach, options, 0);
+      const config = object.initialValue(".rodata.config");
+      config.setUint32(abi.config.maxConnections, options.maxConnections, true);
+      config.setUint32(abi.config.ringSize, options.ringSize, true);
+      config.setUint32(abi.config.refresh, REFRESH, true);
+      config.setUint32(abi.config.packetSends, Number(attach.some(({ target }) => target === "net_dev_queue")), true);
       object.setMaxEntries("ring", options.ringSize);
       object.setMaxEntries("seeds", options.maxConnections);
       if (hashed) object.setMaxEntries("states", options.maxConnections);
-      keepOnly(object, ["ringside_sweep", ...attach.map(({ program }) => program)]);
+      for (const program of object.programNames()) {
+        if (program !== "ringside_sweep" && !programs.includes(program)) object.omit(program);
+      }
       object.load();
-
-      configure(second, attach, options, 1);
-      share(object, second);
-      keepOnly(
-        second,
-        twice.map(({ program }) => program),
-      );
-      second.load();
-      for (const { program } of attach) object.attach(program);
-      for (const { program } of twice) second.attach(program);
-      return new Probe(backend, object, second, attach, twice, options);
+      for (const program of programs) object.attach(program);
+      return new Probe(backend, object, attach, options);
     } catch (cause) {
       object.close();
-      second.close();
       throw cause;
     }
   }
@@ -154,7 +141,10 @@ export class Probe {
   async seed(): Promise<void> {
     const seeder = new BpfObject(await Bun.file(seedObject).bytes());
     try {
-      share(this.object, seeder);
+      const ours = new Set(this.object.mapNames());
+      for (const map of seeder.mapNames()) {
+        if (ours.has(map)) seeder.reuseMap(map, this.object.mapFd(map));
+      }
       seeder.load();
       seeder.attachIterator("ringside_seed", "hash_buckets").run(() => {});
     } finally {
@@ -184,12 +174,12 @@ export class Probe {
 
   hookStats(): HookStats[] {
     return this.attached.map((hook) => {
-      const { program, target, type } = hook;
-      const first = this.object.programStats(program);
-      const again = this.twice.includes(hook) ? this.second.programStats(program) : { runNs: 0n, missed: first.missed };
-      const missed = first.missed < again.missed ? first.missed : again.missed;
-      const runSeconds = Number(first.runNs + again.runNs) / 1e9;
-      return { target, type, runs: Number(first.runs), runSeconds, missed: Number(missed) };
+      const { target, type } = hook;
+      const stats = programsOf(hook).map((program) => this.object.programStats(program));
+      const runNs = stats.reduce((sum, program) => sum + program.runNs, 0n);
+      const [first] = stats;
+      const missed = Math.min(...stats.map((program) => Number(program.missed)));
+      return { target, type, runs: Number(first?.runs), runSeconds: Number(runNs) / 1e9, missed };
     });
   }
 
@@ -199,28 +189,5 @@ export class Probe {
     unmap(this.control.buffer as ArrayBuffer);
     unmap(this.counted.buffer as ArrayBuffer);
     this.object.close();
-    this.second.close();
-  }
-}
-
-function configure(object: BpfObject, attach: Hook[], options: ProbeOptions, again: 0 | 1): void {
-  const packetSends = Number(attach.some(({ target }) => target === "net_dev_queue"));
-  const config = object.initialValue(".rodata.config");
-  config.setUint32(abi.config.maxConnections, options.maxConnections, true);
-  config.setUint32(abi.config.ringSize, options.ringSize, true);
-  config.setUint32(abi.config.refresh, REFRESH, true);
-  config.setUint32(abi.config.packetSends, packetSends, true);
-  config.setUint32(abi.config.again, again, true);
-}
-
-function keepOnly(object: BpfObject, programs: string[]): void {
-  for (const program of object.programNames()) if (!programs.includes(program)) object.omit(program);
-}
-
-/** Before load: the maps that both have are the first one's, but for what is constant in each. */
-function share(first: BpfObject, second: BpfObject): void {
-  const names = new Set(first.mapNames());
-  for (const map of second.mapNames()) {
-    if (names.has(map) && !map.startsWith(".rodata")) second.reuseMap(map, first.mapFd(map));
   }
 }

@@ -141,7 +141,7 @@ export class SelfMetrics {
     );
     counter(
       "hook_missed_total",
-      "Events that may have come to no program, for all of that hook were running on that CPU: at most.",
+      "Events that may have come to no program, for all of its hook were running on that CPU: at most.",
       ["hook"],
       () => this.#hooks.map(({ target, missed }) => [{ hook: target }, missed]),
     );

@@ -220,15 +220,15 @@ if (chosen.length < names.length) {
   );
 }
 
-/** As if the kernel skipped every program that has a second one. */
+/** As if the kernel skipped the first program of every hook that has several. */
 const skipped: Edit = {
-  file: "src/bpf/probe.ts",
-  from: "for (const { program } of attach) object.attach(program);",
-  to: "for (const hook of attach) if (!twice.includes(hook)) object.attach(hook.program);",
+  file: "src/bpf/hooks.ts",
+  from: ".slice(0, copies)",
+  to: ".slice(Math.min(1, copies - 1), copies)",
 };
 const controls: [string, Edit[], string[]][] = [
   ["none", [], [...new Set(chosen.map(({ catcher }) => catcher))]],
-  ["none, where only the second program of each hook runs", [skipped], [truth]],
+  ["none, where the first program of a hook never runs", [skipped], [truth]],
 ];
 if (chosen.some(({ edits }) => edits.includes(queue)))
   controls.push(["none, where a send is a packet", [queue], [truth]]);
