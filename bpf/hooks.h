@@ -13,6 +13,7 @@ char LICENSE[] SEC("license") = "GPL";
 
 /* The agent's generator finds the ABI by these. */
 const struct record *unused_record __attribute__((unused));
+const struct cgroup_path *unused_cgroup_path __attribute__((unused));
 const enum role *unused_role __attribute__((unused));
 const enum kind *unused_kind __attribute__((unused));
 const enum reason *unused_reason __attribute__((unused));

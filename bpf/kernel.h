@@ -120,6 +120,13 @@ typedef struct {
 
 struct kernfs_node {
 	u64 id;
+	const char *name;
+	struct kernfs_node *__parent;
+};
+
+/* Before 6.15. */
+struct kernfs_node___before {
+	struct kernfs_node *parent;
 };
 
 struct cgroup {

@@ -73,6 +73,16 @@ struct record {
 	__u32 buckets[BUCKETS]; /* of exchanges, by duration */
 };
 
+/* A cgroup's names, sent up before the first record that has its id: its own, then its parents'.
+ * Each ends in a zero; what does not fit is cut off. */
+#define CGROUP_LEVELS 5
+#define CGROUP_NAME   80
+
+struct cgroup_path {
+	__u64 id;
+	char names[CGROUP_LEVELS][CGROUP_NAME];
+};
+
 /* Set by the agent before load. */
 struct config {
 	__u32 max_connections; /* live states, beyond which sockets are refused and counted */

@@ -62,21 +62,6 @@ static __always_inline void fill_ends(struct record *record, struct tcp_sock *tp
 	record->netns = READ(net->ns.inum);
 }
 
-static __always_inline u64 cgroup_of(struct tcp_sock *tp)
-{
-	struct sock *sk = SOCK(tp);
-	struct cgroup *cgroup;
-	struct kernfs_node *node;
-
-	if (!bpf_core_field_exists(sk->sk_cgrp_data.cgroup))
-		return 0;
-	cgroup = READ(sk->sk_cgrp_data.cgroup);
-	if (!cgroup)
-		return 0;
-	node = READ(cgroup->kn);
-	return node ? READ(node->id) : 0;
-}
-
 static __always_inline void fill_alive(struct record *record, u64 id)
 {
 	__builtin_memset(record, 0, sizeof(*record));

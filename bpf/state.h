@@ -8,8 +8,7 @@
 #ifndef RINGSIDE_STATE_H
 #define RINGSIDE_STATE_H
 
-#include "kernel.h"
-#include "ringside.h"
+#include "cgroup.h"
 
 enum state_flag {
 	STATE_ESTABLISHED = 1, /* totals exist */
@@ -199,6 +198,7 @@ static __always_inline struct state *state_begin(struct tcp_sock *tp, u8 role, u
 	state->id = new_id(program);
 	state->born_at = now;
 	state->role = role;
+	cgroup_tell(tp);
 	COUNT(connections);
 	return state;
 }

@@ -8,7 +8,7 @@ import { RingsideError } from "../../src/errors.ts";
 
 export const top = resolve(import.meta.dir, "../..");
 
-const STRUCTS = ["record", "config", "control", "counters"];
+const STRUCTS = ["record", "cgroup_path", "config", "control", "counters"];
 const ENUMS = ["role", "kind", "reason", "record_flag"];
 
 interface BtfType {

@@ -30,6 +30,13 @@ export const record = {
   buckets: 136,
 } as const;
 
+/** Offsets in bytes in struct cgroup_path, and its size. */
+export const cgroupPath = {
+  size: 408,
+  id: 0,
+  names: 8,
+} as const;
+
 /** Offsets in bytes in struct config, and its size. */
 export const config = {
   size: 16,

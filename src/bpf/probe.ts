@@ -3,6 +3,7 @@
  */
 import { RingsideError, Unsupported } from "../errors.ts";
 import * as abi from "./abi.ts";
+import { type CgroupPath, CgroupReader } from "./cgroups.ts";
 import { type Backend, backends, type Hook, plan, programsOf } from "./hooks.ts";
 import {
   type BpfIterator,
@@ -24,6 +25,9 @@ import { Ring, type Sink } from "./ring.ts";
 /** An idle connection is written every so many sweeps, so that the core knows it to be alive; a power of two. */
 export const REFRESH = 16;
 
+/** Bytes of the ring of cgroups (bpf/cgroup.h). */
+const CGROUP_RING = 65_536;
+
 export interface ProbeOptions {
   backend: Backend | "auto";
   /** Connections whose state may live in the kernel at once. */
@@ -43,6 +47,8 @@ export type ProbeCounters = Record<Exclude<keyof typeof abi.counters, "size">, b
 
 export class Probe {
   private readonly ring: Ring;
+  private readonly cgroupRing: Ring;
+  private readonly cgroupReader = new CgroupReader();
   private readonly sweeper: BpfIterator;
   private readonly control: DataView;
   private readonly counted: DataView;
@@ -56,6 +62,7 @@ export class Probe {
     readonly options: ProbeOptions,
   ) {
     this.ring = new Ring(object.mapFd("ring"), options.ringSize);
+    this.cgroupRing = new Ring(object.mapFd("cgroups"), CGROUP_RING);
     this.sweeper = object.attachIterator("ringside_sweep", "states");
     this.control = new DataView(mapShared(object.mapFd(".data.control"), pageSize, 0, true));
     this.counted = new DataView(mapShared(object.mapFd(".data.counters"), pageSize, 0, true));
@@ -165,6 +172,12 @@ export class Probe {
     this.ring.drain(sink);
   }
 
+  /** The cgroups that sockets were seen of for the first time since the last call. */
+  cgroups(): CgroupPath[] {
+    this.cgroupRing.drain(this.cgroupReader);
+    return this.cgroupReader.take();
+  }
+
   counters(): ProbeCounters {
     const { size, ...offsets } = abi.counters;
     return Object.fromEntries(
@@ -186,6 +199,7 @@ export class Probe {
   /** Detaches all hooks. What the ring still holds is gone: sweep first. */
   close(): void {
     this.ring.close();
+    this.cgroupRing.close();
     unmap(this.control.buffer as ArrayBuffer);
     unmap(this.counted.buffer as ArrayBuffer);
     this.object.close();
