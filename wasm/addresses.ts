@@ -1,4 +1,5 @@
 import { allocate, free, table } from "./memory";
+import { EXTERNAL } from "./owners";
 
 /**
  * Who held an address, and when. A generation is an address while one owner held it: [from, until), until 0 while it
@@ -20,7 +21,7 @@ class Address {
   high: u64;
   low: u64;
   newest: usize;
-  /** It was seen in the machine's own network namespace. */
+  /** The node in whose network namespace it was seen, else external. */
   host: u32;
 }
 
@@ -28,6 +29,23 @@ class Address {
 class Prefix {
   key: u64;
 }
+
+/** Addresses that have an owner together, where nobody has one of them for himself. */
+@unmanaged
+export class Range {
+  high: u64;
+  low: u64;
+  bits: u64;
+  owner: u32;
+  /** One of them may yet be somebody's own: it is the owner's only once that is known not to be so. */
+  waits: u32;
+}
+
+const RANGE_KEY: usize = 24;
+const ranges = table();
+const rangeKey = memory.data(24, 8);
+/** Ranges by their length in bits, u32 each. */
+const lengths = memory.data(129 * 4);
 
 /** A connection settles within the grace, and no address changes hands so often in it. */
 const GENERATIONS: u32 = 4;
@@ -97,13 +115,55 @@ export function generationAt(address: usize, time: u64): Generation | null {
   return changetype<Generation | null>(at);
 }
 
-export function isHost(address: usize): bool {
+/** The node in whose network namespace the address was seen, else external. */
+export function hostOf(address: usize): u32 {
   const row = addresses.find(address, 16);
-  return row != 0 && changetype<Address>(row).host != 0;
+  return row ? changetype<Address>(row).host : EXTERNAL;
 }
 
-export function setHost(address: usize): void {
-  get(address).host = 1;
+export function setHost(address: usize, owner: u32): void {
+  get(address).host = owner;
+}
+
+/** The address's first `bits` bits, as a key. */
+function rangeOf(address: usize, bits: u32): usize {
+  const high = bits >= 64 ? u64.MAX_VALUE : bits ? u64.MAX_VALUE << (64 - bits) : 0;
+  const low = bits > 64 ? u64.MAX_VALUE << (128 - bits) : 0;
+  store<u64>(rangeKey, load<u64>(address) & bswap<u64>(high), 0);
+  store<u64>(rangeKey, load<u64>(address, 8) & bswap<u64>(low), 8);
+  store<u64>(rangeKey, bits, 16);
+  return rangeKey;
+}
+
+export function setRange(address: usize, bits: u32, owner: u32, waits: u32): void {
+  let row = ranges.find(rangeOf(address, bits), RANGE_KEY);
+  if (!row) {
+    row = allocate(offsetof<Range>());
+    memory.copy(row, rangeKey, RANGE_KEY);
+    ranges.add(row, RANGE_KEY);
+    store<u32>(lengths + bits * 4, load<u32>(lengths + bits * 4) + 1);
+  }
+  changetype<Range>(row).owner = owner;
+  changetype<Range>(row).waits = waits;
+}
+
+export function dropRange(address: usize, bits: u32): void {
+  const row = ranges.find(rangeOf(address, bits), RANGE_KEY);
+  if (!row) return;
+  ranges.remove(row, RANGE_KEY);
+  free(row, offsetof<Range>());
+  store<u32>(lengths + bits * 4, load<u32>(lengths + bits * 4) - 1);
+}
+
+/** The longest range that has the address, or null. */
+export function rangeAt(address: usize): Range | null {
+  const shortest = v4(address) ? 96 : 0;
+  for (let bits = 128; bits >= shortest; bits--) {
+    if (!load<u32>(lengths + bits * 4)) continue;
+    const row = ranges.find(rangeOf(address, bits), RANGE_KEY);
+    if (row) return changetype<Range>(row);
+  }
+  return null;
 }
 
 /** From `since` on, or from the end of whoever held it before, the address is the owner's. */

@@ -1,7 +1,11 @@
-import { isLoopback } from "./addresses";
+import { generationAt, isLoopback } from "./addresses";
+import { cgroupOf } from "./cgroups";
 import { counters } from "./counters";
+import { FROM_NODE, noteInner, noteLeg, REDIRECTED } from "./legs";
 import { CLIENT, LINK_BUCKETS, LINK_CONNECTIONS, Link, markChanged, SERVER, sink } from "./links";
 import { allocate, free, table } from "./memory";
+import { bind, isNodes, netnsOwner } from "./netns";
+import { EXTERNAL, NODE, ownerOf } from "./owners";
 import {
   BUCKETS,
   KIND_ALIVE,
@@ -10,6 +14,7 @@ import {
   KIND_SNAPSHOT,
   RECORD_BORN_AT,
   RECORD_BUCKETS,
+  RECORD_CGROUP,
   RECORD_DURATION_NS,
   RECORD_EXCHANGES,
   RECORD_ID,
@@ -71,11 +76,17 @@ export class Unsettled {
   localPort: u16;
   remotePort: u16;
   role: u32;
+  /** Its row in cgroups.ts, or 0. */
+  cgroup: usize;
 }
 
 const connections = table();
 /** Connections over loopback, which are counted and not posted. */
 const loopback = sink();
+
+/** What one end says is kept until the other has settled, and so much longer, for a sweep may be late: ns. */
+const LEG_MARGIN: u64 = 10_000_000_000;
+let legLife: u64 = LEG_MARGIN;
 
 let postsLoopback: bool = false;
 let firstYoung: usize = 0;
@@ -84,6 +95,10 @@ let lastYoung: usize = 0;
 let ended: usize = 0;
 let endedBefore: usize = 0;
 let slotToCheck: u32 = 0;
+
+export function setSettle(time: u64): void {
+  legLife = time + LEG_MARGIN;
+}
 
 export function setLoopback(posted: bool): void {
   postsLoopback = posted;
@@ -196,12 +211,17 @@ function meet(record: usize, kind: u8): usize {
   const local = record + RECORD_LOCAL;
   const remote = record + RECORD_REMOTE;
   const within =
-    isLoopback(local) || (load<u64>(local) == load<u64>(remote) && load<u64>(local, 8) == load<u64>(remote, 8));
-  if (within && !postsLoopback) {
-    counters.loopback++;
-    connection.link = changetype<usize>(loopback);
-    loopback.active++;
-    return at;
+    isLoopback(local) ||
+    isLoopback(remote) ||
+    (load<u64>(local) == load<u64>(remote) && load<u64>(local, 8) == load<u64>(remote, 8));
+  if (within) {
+    if (load<u8>(record, RECORD_ROLE) == ROLE_SERVER) noteWithin(record);
+    if (!postsLoopback) {
+      counters.loopback++;
+      connection.link = changetype<usize>(loopback);
+      loopback.active++;
+      return at;
+    }
   }
 
   const unsettled = changetype<Unsettled>(allocate(offsetof<Unsettled>()));
@@ -211,12 +231,38 @@ function meet(record: usize, kind: u8): usize {
   unsettled.netns = load<u32>(record, RECORD_NETNS);
   unsettled.localPort = load<u16>(record, RECORD_LOCAL_PORT);
   unsettled.remotePort = load<u16>(record, RECORD_REMOTE_PORT);
+  unsettled.cgroup = cgroupOf(load<u64>(record, RECORD_CGROUP));
+  if (unsettled.cgroup && load<u8>(record, RECORD_ROLE) == ROLE_CLIENT) noteClient(unsettled);
   connection.other = changetype<usize>(unsettled);
   if (lastYoung) changetype<Unsettled>(lastYoung).next = changetype<usize>(unsettled);
   else firstYoung = changetype<usize>(unsettled);
   lastYoung = changetype<usize>(unsettled);
   counters.settling++;
   return at;
+}
+
+/** What the server's end of a connection inside one network namespace says of its others (legs.ts). */
+function noteWithin(record: usize): void {
+  const local = record + RECORD_LOCAL;
+  const remote = record + RECORD_REMOTE;
+  const netns = load<u32>(record, RECORD_NETNS);
+  if (!isLoopback(local)) {
+    noteInner(local, load<u16>(record, RECORD_LOCAL_PORT), netns);
+  } else if (!isLoopback(remote)) {
+    const until = load<u64>(record, RECORD_BORN_AT) + legLife;
+    noteLeg(REDIRECTED, remote, load<u16>(record, RECORD_REMOTE_PORT), netns, until, 1);
+  }
+}
+
+/** A client in a node's network namespace: its server's end may be one of the node's own pods. */
+function noteClient(unsettled: Unsettled): void {
+  const address = changetype<usize>(unsettled) + offsetof<Unsettled>("local0");
+  if (netnsOwner(unsettled.netns) == EXTERNAL) {
+    const generation = generationAt(address, unsettled.born);
+    if (generation && ownerOf(generation.owner).type == NODE) bind(generation, unsettled.netns);
+  }
+  if (!isNodes(unsettled.netns)) return;
+  noteLeg(FROM_NODE, address, unsettled.localPort, 0, unsettled.born + legLife, unsettled.cgroup);
 }
 
 /** Takes the first connection born until `time` off the queue, or null. They come in the order of their first records. */
@@ -235,6 +281,12 @@ export function isClient(unsettled: Unsettled): bool {
   if (unsettled.role == ROLE_CLIENT) return true;
   if (unsettled.role == ROLE_SERVER) return false;
   return unsettled.localPort >= unsettled.remotePort;
+}
+
+/** Leaves a connection out, for it is inside one network namespace. */
+export function postLoopback(unsettled: Unsettled): void {
+  counters.loopback++;
+  post(unsettled, loopback);
 }
 
 /** Gives a connection its link, and the link all that the connection has had so far. */

@@ -14,6 +14,12 @@ export class Counters {
   loopbackBytes: u64;
   foreign: u64;
   foreignBytes: u64;
+  /** Connections of which an end is not to be posted. */
+  ignored: u64;
+  ignoredBytes: u64;
+  /** A kubelet's probes, which are in no link. */
+  probes: u64;
+  probeBytes: u64;
   unnamedFinals: u64;
   unnamedBytes: u64;
   finalsMissed: u64;
@@ -25,4 +31,4 @@ export class Counters {
   postedExternalBytes: u64;
 }
 
-export const counters = changetype<Counters>(memory.data(8 * 19, 8));
+export const counters = changetype<Counters>(memory.data(8 * 23, 8));

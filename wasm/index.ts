@@ -1,9 +1,9 @@
 import { ingest as walk } from "./batch";
 import { setLoopback } from "./connections";
 import { Area } from "./memory";
-import { addOwner, addText, dropPorts, setPort } from "./owners";
+import { addOwner, addText, dropPorts, setPort, setProbe } from "./owners";
 import { REPORT_ROW, reportCounters, reportLinks } from "./report";
-import { assigned, configure, fresh, host, released, settle } from "./settle";
+import { assigned, cgroupTold, configure, fresh, host, ranged, released, settle, unranged } from "./settle";
 import { render } from "./text";
 import { written, writtenBytes } from "./writer";
 
@@ -11,6 +11,7 @@ import { written, writtenBytes } from "./writer";
 
 export {
   addOwner,
+  cgroupTold as cgroup,
   configure,
   dropPorts,
   fresh,
@@ -21,6 +22,7 @@ export {
   reportLinks,
   setLoopback,
   setPort,
+  setProbe,
   settle,
   written,
   writtenBytes,
@@ -57,4 +59,14 @@ export function assign(owner: u32, since: u64): void {
 /** The address that was put there. */
 export function release(at: u64): void {
   released(words.start, at);
+}
+
+/** The range that begins with the address that was put there. */
+export function range(bits: u32, owner: u32, waits: u32): void {
+  ranged(words.start, bits, owner, waits);
+}
+
+/** The range that begins with the address that was put there. */
+export function dropRange(bits: u32): void {
+  unranged(words.start, bits);
 }

@@ -22,7 +22,7 @@ export class Totals {
 export class Link {
   source: u32;
   destination: u32;
-  /** The port in the low 16 bits, the reporter above. */
+  /** The port in the low 16 bits, the reporter above, then whether it is the kubelet's probes. */
   way: u32;
   service: u32;
   next: usize;
@@ -79,6 +79,9 @@ export function sink(): Link {
   return link;
 }
 
+/** In the reporter's place: its connections are a kubelet's probes, and count for their pods only. */
+export const PROBE: u32 = 4;
+
 /** The link of that key, made at `now` where there was none. */
 export function linkOf(source: u32, destination: u32, port: u32, reporter: u32, service: u32, now: u64): Link {
   store<u32>(key, source, 0);
@@ -96,7 +99,7 @@ export function linkOf(source: u32, destination: u32, port: u32, reporter: u32, 
   if (lastLink) changetype<Link>(lastLink).next = at;
   else firstLink = at;
   lastLink = at;
-  counters.links++;
+  if (!isProbe(link)) counters.links++;
   markChanged(link);
   return link;
 }
@@ -107,5 +110,9 @@ export function portOfLink(link: Link): u32 {
 }
 
 export function reporterOf(link: Link): u32 {
-  return link.way >> 16;
+  return (link.way >> 16) & 3;
+}
+
+export function isProbe(link: Link): bool {
+  return (link.way & (PROBE << 16)) != 0;
 }

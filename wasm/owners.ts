@@ -1,27 +1,41 @@
-import { Area, allocate, free } from "./memory";
+import { Area, allocate, free, table } from "./memory";
 
 /**
  * Who can be an end: numbers for owners and for the texts of their labels. Both are given by src/core/core.ts in order,
  * so that a number is a place in a list. A text is {u32 length, bytes}, already escaped.
  */
 
+/** Types of owners; also the number of the owner that all unnamed addresses have. */
 export const EXTERNAL: u32 = 0;
 export const POD: u32 = 1;
+export const NODE: u32 = 2;
+export const SERVICE: u32 = 3;
+/** The number of an owner whose ports are every node's. */
+const ANY_NODE: u32 = 1;
 
 /** What a port of an owner really is. */
 @unmanaged
 export class Port {
-  next: usize;
+  owner: u32;
   port: u32;
   toOwner: u32;
   toPort: u32;
   service: u32;
+  /** A probe of the kubelet goes there. */
+  probed: u32;
+  next: usize;
 }
+
+const PORT_KEY: usize = 8;
+const ports = table();
+const portKey = memory.data(8, 8);
 
 @unmanaged
 export class Owner {
   type: u32;
   mine: u32;
+  /** Its connections are not to be posted. */
+  ignored: u32;
   namespace: u32;
   name: u32;
   workload: u32;
@@ -51,10 +65,19 @@ export function textOf(number: u32): usize {
   return load<usize>(texts.start + number * 4);
 }
 
-export function addOwner(type: u32, mine: u32, namespace: u32, name: u32, workload: u32, kind: u32): void {
+export function addOwner(
+  type: u32,
+  mine: u32,
+  ignored: u32,
+  namespace: u32,
+  name: u32,
+  workload: u32,
+  kind: u32,
+): void {
   const owner = changetype<Owner>(allocate(offsetof<Owner>()));
   owner.type = type;
   owner.mine = mine;
+  owner.ignored = ignored;
   owner.namespace = namespace;
   owner.name = name;
   owner.workload = workload;
@@ -66,32 +89,52 @@ export function ownerOf(number: u32): Owner {
   return changetype<Owner>(load<usize>(owners.start + number * 4));
 }
 
+function findPort(owner: u32, port: u32): usize {
+  store<u32>(portKey, owner, 0);
+  store<u32>(portKey, port, 4);
+  return ports.find(portKey, PORT_KEY);
+}
+
 /** What `owner`'s port really is, or null. */
 export function portOf(owner: u32, port: u32): Port | null {
-  let at = ownerOf(owner).ports;
-  while (at && changetype<Port>(at).port != port) at = changetype<Port>(at).next;
-  return changetype<Port | null>(at);
+  let found = findPort(owner, port);
+  if (!found && ownerOf(owner).type == NODE) found = findPort(ANY_NODE, port);
+  return changetype<Port | null>(found);
+}
+
+function madePort(owner: u32, port: u32): Port {
+  const found = findPort(owner, port);
+  if (found) return changetype<Port>(found);
+  const at = allocate(offsetof<Port>());
+  memory.copy(at, portKey, PORT_KEY);
+  ports.add(at, PORT_KEY);
+  const entry = changetype<Port>(at);
+  entry.toOwner = owner;
+  entry.toPort = port;
+  entry.next = ownerOf(owner).ports;
+  ownerOf(owner).ports = at;
+  return entry;
 }
 
 /** Says what `owner`'s port really is; the last word counts. */
 export function setPort(owner: u32, port: u32, toOwner: u32, toPort: u32, service: u32): void {
-  let entry = portOf(owner, port);
-  if (!entry) {
-    entry = changetype<Port>(allocate(offsetof<Port>()));
-    entry.port = port;
-    entry.next = ownerOf(owner).ports;
-    ownerOf(owner).ports = changetype<usize>(entry);
-  }
+  const entry = madePort(owner, port);
   entry.toOwner = toOwner;
   entry.toPort = toPort;
   entry.service = service;
 }
 
+/** Says that a probe of the kubelet goes to `owner`'s port. */
+export function setProbe(owner: u32, port: u32): void {
+  madePort(owner, port).probed = 1;
+}
+
 export function dropPorts(owner: u32): void {
   const row = ownerOf(owner);
   while (row.ports) {
-    const next = changetype<Port>(row.ports).next;
-    free(row.ports, offsetof<Port>());
-    row.ports = next;
+    const at = row.ports;
+    row.ports = changetype<Port>(at).next;
+    ports.remove(at, PORT_KEY);
+    free(at, offsetof<Port>());
   }
 }

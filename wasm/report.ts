@@ -1,10 +1,10 @@
 import { countLoopback } from "./connections";
 import { counters } from "./counters";
-import { firstLink, LINK_BUCKETS, LINK_CONNECTIONS, Link, portOfLink, reporterOf, SERVER } from "./links";
+import { firstLink, isProbe, LINK_BUCKETS, LINK_CONNECTIONS, Link, portOfLink, reporterOf, SERVER } from "./links";
 import { Area } from "./memory";
 import { BUCKETS } from "./record";
 import { project } from "./series";
-import { countForeign } from "./settle";
+import { countForeign, countIgnored } from "./settle";
 
 /** All links as rows of f64, for JavaScript: exact up to 2^53. */
 
@@ -18,6 +18,7 @@ export function reportLinks(): usize {
   let out = area.reserve(<usize>max<u64>(counters.links, 1) * REPORT_ROW * 8);
   for (let at = firstLink; at; at = changetype<Link>(at).next) {
     const link = changetype<Link>(at);
+    if (isProbe(link)) continue;
     const server = reporterOf(link) == SERVER;
     store<f64>(out, <f64>link.source, 0);
     store<f64>(out, <f64>link.destination, 8);
@@ -41,5 +42,6 @@ export function reportCounters(): usize {
   project();
   countLoopback();
   countForeign();
+  countIgnored();
   return changetype<usize>(counters);
 }

@@ -7,6 +7,7 @@ import {
   LINK_SERIES,
   LINK_TOLD,
   Link,
+  isProbe,
   portOfLink,
   reporterOf,
   SERVER,
@@ -233,21 +234,25 @@ function tell(link: Link): void {
   const server = reporterOf(link) == SERVER;
   const own = server ? destination : source;
   const rows = at + LINK_SERIES;
-  if (!load<usize>(rows, LINK_ROWS * 4)) {
-    store<usize>(rows, linkRow(source, destination, link), LINK_ROWS * 4);
+  if (!(load<usize>(rows, LINK_ROWS * 4) | load<usize>(rows, POD_ROWS * 4))) {
+    if (!isProbe(link)) store<usize>(rows, linkRow(source, destination, link), LINK_ROWS * 4);
     if (own.type == POD) {
       store<usize>(rows, podRow(own, link), POD_ROWS * 4);
       if (server) store<usize>(rows, portRow(own, link), PORT_ROWS * 4);
     }
-    if (server && source.type == POD && destination.type == POD) {
+    if (server && source.type == POD && destination.type == POD && !isProbe(link)) {
       store<usize>(rows, pairRow(source, destination, link), PAIR_ROWS * 4);
     }
   }
 
   const linkAt = load<usize>(rows, LINK_ROWS * 4);
-  raise(linkAt, LINK_SENT, server ? received : sent);
-  raise(linkAt, LINK_RECEIVED, server ? sent : received);
-  raise(linkAt, LINK_REQUESTS, exchanges);
+  if (linkAt) {
+    raise(linkAt, LINK_SENT, server ? received : sent);
+    raise(linkAt, LINK_RECEIVED, server ? sent : received);
+    raise(linkAt, LINK_REQUESTS, exchanges);
+  } else {
+    counters.probeBytes += sent + received;
+  }
   const podAt = load<usize>(rows, POD_ROWS * 4);
   if (podAt) {
     raise(podAt, POD_TRANSMITTED, sent);

@@ -1,19 +1,23 @@
 import {
   assign,
-  Generation,
+  dropRange,
   generationAt,
-  isHost,
+  hostOf,
   isLoopback,
   isPublic,
   prefixKnown,
+  rangeAt,
   release,
   setHost,
+  setRange,
 } from "./addresses";
-import { endUnheard, forgetEnded, isClient, nextYoung, post, Unsettled } from "./connections";
+import { Cgroup, NAMELESS, NO_POD, OF_POD, tellCgroup } from "./cgroups";
+import { endUnheard, forgetEnded, isClient, nextYoung, post, postLoopback, setSettle, Unsettled } from "./connections";
 import { counters } from "./counters";
-import { CLIENT, Link, linkOf, SERVER, sink } from "./links";
-import { allocate, table } from "./memory";
-import { EXTERNAL, ownerOf, portOf } from "./owners";
+import { FROM_NODE, forgetLegs, innerOf, legOf, REDIRECTED, SEVERAL } from "./legs";
+import { CLIENT, linkOf, PROBE, SERVER, sink } from "./links";
+import { bind, netnsOwner, setNetnsOwner } from "./netns";
+import { EXTERNAL, NODE, ownerOf, portOf, SERVICE } from "./owners";
 
 /**
  * Who the two ends of a connection are is decided once, some time after its birth, with what the names say by then. An
@@ -25,24 +29,22 @@ const LATER: u32 = 0xffffffff;
 /** The names must be known to be complete until this long after the connection's birth, ns. */
 const PROOF: u64 = 5_000_000_000;
 
-@unmanaged
-class Netns {
-  netns: u64;
-  owner: u32;
+/** Where a mesh's proxy takes what comes to its pod, whatever the port: Istio's, Linkerd's. */
+function isInboundProxy(port: u32): bool {
+  return port == 15006 || port == 4143;
 }
 
-const netnsOwners = table();
-const netnsKey = memory.data(8, 8);
 /** Connections whose local end is not of this node. */
 const foreign = sink();
+/** Connections of which an end is not to be posted. */
+const ignored = sink();
 
 let settleTime: u64 = 0;
 let grace: u64 = 0;
 let refresh: u32 = 1;
 let onlyMine: bool = false;
+let postsProbes: bool = false;
 let freshUntil: u64 = 0;
-let hostNetns: u32 = 0;
-let hostOwner: u32 = EXTERNAL;
 let lastSweep: u32 = 0;
 
 let firstWaiting: usize = 0;
@@ -51,11 +53,13 @@ let changed: bool = false;
 /** When the first that waits has waited long enough. */
 let deadline: u64 = u64.MAX_VALUE;
 
-export function configure(settle: u64, longest: u64, sweeps: u32, mine: bool): void {
+export function configure(settle: u64, longest: u64, sweeps: u32, mine: bool, probes: bool): void {
+  setSettle(settle);
   settleTime = settle;
   grace = longest;
   refresh = sweeps;
   onlyMine = mine;
+  postsProbes = probes;
 }
 
 export function assigned(address: usize, owner: u32, since: u64): void {
@@ -73,15 +77,30 @@ export function fresh(at: u64): void {
   changed = true;
 }
 
+export function ranged(address: usize, bits: u32, owner: u32, waits: u32): void {
+  setRange(address, bits, owner, waits);
+  changed = true;
+}
+
+export function unranged(address: usize, bits: u32): void {
+  dropRange(address, bits);
+  changed = true;
+}
+
+export function cgroupTold(id: u64, told: u32, owner: u32): void {
+  tellCgroup(id, told, owner);
+  changed = true;
+}
+
 export function host(netns: u32, owner: u32): void {
-  hostNetns = netns;
-  hostOwner = owner;
+  setNetnsOwner(netns, owner);
   changed = true;
 }
 
 /** Decides all that is due at `now` (boot time in ns), after the records of sweep number `sweep` came in. */
 export function settle(now: u64, sweep: u32): void {
   forgetEnded();
+  forgetLegs(now);
   if (changed || now >= deadline) retry(now);
   if (now >= settleTime) {
     for (let next = nextYoung(now - settleTime); next; next = nextYoung(now - settleTime)) {
@@ -114,6 +133,12 @@ function retry(now: u64): void {
 
 /** Posts the connection if both its ends are known. */
 function decide(unsettled: Unsettled, now: u64): bool {
+  const localAddress = changetype<usize>(unsettled) + offsetof<Unsettled>("local0");
+  const client = isClient(unsettled);
+  if (client && legOf(REDIRECTED, localAddress, unsettled.localPort, unsettled.netns)) {
+    postLoopback(unsettled);
+    return true;
+  }
   const local = localOwner(unsettled, now);
   if (local == LATER) return false;
   if (onlyMine && !ownerOf(local).mine) {
@@ -124,26 +149,41 @@ function decide(unsettled: Unsettled, now: u64): bool {
   const remote = remoteOwner(unsettled, local, now);
   if (remote == LATER) return false;
 
-  const client = isClient(unsettled);
   const source = client ? local : remote;
   let destination = client ? remote : local;
   let port: u32 = client ? unsettled.remotePort : unsettled.localPort;
+  if (!client && isInboundProxy(port)) {
+    const inner = innerOf(localAddress, unsettled.netns);
+    if (!inner && now < unsettled.born + grace) return false;
+    if (inner && inner != SEVERAL) port = inner;
+  }
   let service: u32 = 0;
+  let reporter = client ? CLIENT : SERVER;
   const real = portOf(destination, port);
   if (real) {
+    if (real.probed && !postsProbes && isNodeItself(unsettled, source, client)) {
+      reporter |= PROBE;
+      counters.probes++;
+    }
     destination = real.toOwner;
     port = real.toPort;
     service = real.service;
   }
-  post(unsettled, linkOf(source, destination, port, client ? CLIENT : SERVER, service, now));
+  if (ownerOf(source).ignored | ownerOf(destination).ignored) {
+    counters.ignored++;
+    post(unsettled, ignored);
+  } else {
+    post(unsettled, linkOf(source, destination, port, reporter, service, now));
+  }
   return true;
 }
 
 function localOwner(unsettled: Unsettled, now: u64): u32 {
   const address = changetype<usize>(unsettled) + offsetof<Unsettled>("local0");
-  if (isLoopback(address)) return netnsOwner(unsettled.netns);
+  if (isLoopback(address)) return byCgroup(netnsOwner(unsettled.netns), unsettled.cgroup, unsettled, now);
   const generation = generationAt(address, unsettled.born);
-  if (generation) {
+  // A Service's address is local to a node where IPVS puts it there.
+  if (generation && ownerOf(generation.owner).type != SERVICE) {
     if (generation.netns != unsettled.netns && unsettled.netns) {
       // Another namespace has the address now and the names have not said so: only names newer than that may insist.
       if (generation.netns && freshUntil < unsettled.born + PROOF) {
@@ -151,51 +191,70 @@ function localOwner(unsettled: Unsettled, now: u64): u32 {
       }
       bind(generation, unsettled.netns);
     }
-    return generation.owner;
+    return byCgroup(generation.owner, unsettled.cgroup, unsettled, now);
   }
-  if (hostNetns && unsettled.netns == hostNetns) {
-    if (!isHost(address)) {
-      setHost(address);
-      changed = true;
-    }
-    return hostOwner;
+  const owner = netnsOwner(unsettled.netns);
+  if (ownerOf(owner).type != NODE) return unnamed(address, unsettled, now) ? LATER : hostOf(address);
+  const known = hostOf(address);
+  if (known != owner && (known == EXTERNAL || ownerOf(owner).mine)) {
+    setHost(address, owner);
+    changed = true;
   }
-  return unknownOwner(address, unsettled, now);
+  return byCgroup(owner, unsettled.cgroup, unsettled, now);
 }
 
 function remoteOwner(unsettled: Unsettled, local: u32, now: u64): u32 {
   const address = changetype<usize>(unsettled) + offsetof<Unsettled>("remote0");
   if (isLoopback(address)) return local;
   const generation = generationAt(address, unsettled.born);
-  return generation ? generation.owner : unknownOwner(address, unsettled, now);
-}
-
-function unknownOwner(address: usize, unsettled: Unsettled, now: u64): u32 {
-  if (isHost(address)) return hostOwner;
-  if (freshUntil >= unsettled.born + PROOF || now >= unsettled.born + grace) return EXTERNAL;
-  return isPublic(address) && !prefixKnown(address) ? EXTERNAL : LATER;
-}
-
-/** The generation is seen to live in that network namespace, whose loopback is its owner's too. */
-function bind(generation: Generation, netns: u32): void {
-  generation.netns = netns;
-  store<u64>(netnsKey, netns);
-  let row = netnsOwners.find(netnsKey, 8);
-  if (!row) {
-    row = allocate(offsetof<Netns>());
-    changetype<Netns>(row).netns = netns;
-    netnsOwners.add(row, 8);
+  let owner = EXTERNAL;
+  if (generation) {
+    owner = generation.owner;
+  } else {
+    owner = hostOf(address);
+    const range = owner == EXTERNAL ? rangeAt(address) : null;
+    if (range) {
+      if (range.waits && waits(unsettled, now)) return LATER;
+      owner = range.owner;
+    } else if (owner == EXTERNAL && unnamed(address, unsettled, now)) {
+      return LATER;
+    }
   }
-  changetype<Netns>(row).owner = generation.owner;
+  if (isClient(unsettled)) return owner;
+  return byCgroup(owner, legOf(FROM_NODE, address, unsettled.remotePort, 0), unsettled, now);
 }
 
-function netnsOwner(netns: u32): u32 {
-  if (hostNetns && netns == hostNetns) return hostOwner;
-  store<u64>(netnsKey, netns);
-  const row = netnsOwners.find(netnsKey, 8);
-  return row ? changetype<Netns>(row).owner : EXTERNAL;
+/** Whether the names may yet come to know what they do not know of a connection. */
+function waits(unsettled: Unsettled, now: u64): bool {
+  return freshUntil < unsettled.born + PROOF && now < unsettled.born + grace;
+}
+
+/** Whether an address that nobody has may yet be somebody's. */
+function unnamed(address: usize, unsettled: Unsettled, now: u64): bool {
+  if (hostOf(address) != EXTERNAL || (isPublic(address) && !prefixKnown(address))) return false;
+  return waits(unsettled, now);
+}
+
+/** Pods on the host's network have its addresses: theirs is what a cgroup of theirs says. */
+function byCgroup(owner: u32, row: usize, unsettled: Unsettled, now: u64): u32 {
+  if (!row || ownerOf(owner).type != NODE) return owner;
+  const cgroup = changetype<Cgroup>(row);
+  if (cgroup.told == OF_POD) return cgroup.owner;
+  return cgroup.told == NAMELESS && waits(unsettled, now) ? LATER : owner;
+}
+
+/** Whether the client is the node itself: a socket of its own in no pod's cgroup, not one that it only translates for. */
+function isNodeItself(unsettled: Unsettled, source: u32, client: bool): bool {
+  if (ownerOf(source).type != NODE) return false;
+  const remote = changetype<usize>(unsettled) + offsetof<Unsettled>("remote0");
+  const row = client ? unsettled.cgroup : legOf(FROM_NODE, remote, unsettled.remotePort, 0);
+  return row != 0 && changetype<Cgroup>(row).told == NO_POD;
 }
 
 export function countForeign(): void {
   counters.foreignBytes = foreign.sent + foreign.received;
+}
+
+export function countIgnored(): void {
+  counters.ignoredBytes = ignored.sent + ignored.received;
 }

@@ -1,18 +1,30 @@
 import { RingsideError } from "../errors.ts";
-import type { Names, Owner } from "./names.ts";
+import { anyNode, type Names, type Owner } from "./names.ts";
 
 /** What wasm/index.ts exports. Pointers and sizes are bytes in `memory`, which detaches its views when it grows. */
 interface Exports {
   memory: { readonly buffer: ArrayBuffer };
-  configure(settle: bigint, grace: bigint, refresh: number, onlyMine: number): void;
+  configure(settle: bigint, grace: bigint, refresh: number, onlyMine: number, probes: number): void;
   setLoopback(posted: number): void;
   word(bytes: number): number;
   text(bytes: number): void;
-  addOwner(type: number, mine: number, namespace: number, name: number, workload: number, kind: number): void;
+  addOwner(
+    type: number,
+    mine: number,
+    ignored: number,
+    namespace: number,
+    name: number,
+    workload: number,
+    kind: number,
+  ): void;
   assign(owner: number, since: bigint): void;
   release(at: bigint): void;
   setPort(owner: number, port: number, toOwner: number, toPort: number, service: number): void;
+  setProbe(owner: number, port: number): void;
   dropPorts(owner: number): void;
+  range(bits: number, owner: number, waits: number): void;
+  dropRange(bits: number): void;
+  cgroup(id: bigint, told: number, owner: number): void;
   host(netns: number, owner: number): void;
   fresh(at: bigint): void;
   batch(bytes: number): number;
@@ -38,6 +50,8 @@ export interface CoreOptions {
   loopback?: boolean;
   /** Post only connections whose local end is of the agent's own node: false. */
   onlyMine?: boolean;
+  /** Post the kubelet's probes to links, too: false. */
+  probes?: boolean;
 }
 
 /** One side's view of the connections from one owner to another's port. Numbers are exact up to 2^53. */
@@ -75,6 +89,10 @@ const counterNames = [
   "loopbackBytes",
   "foreign",
   "foreignBytes",
+  "ignored",
+  "ignoredBytes",
+  "probes",
+  "probeBytes",
   "unnamedFinals",
   "unnamedBytes",
   "finalsMissed",
@@ -122,10 +140,11 @@ export class Core implements Names {
   private constructor(wasm: Exports, options: CoreOptions) {
     this.#wasm = wasm;
     const { settle = 2_000_000_000n, grace = 60_000_000_000n, refresh = 10 } = options;
-    wasm.configure(settle, grace, refresh, Number(options.onlyMine ?? false));
+    wasm.configure(settle, grace, refresh, Number(options.onlyMine ?? false), Number(options.probes ?? false));
     wasm.setLoopback(Number(options.loopback ?? false));
     this.#text("");
     this.owner(external);
+    this.owner(anyNode);
   }
 
   /**
@@ -144,12 +163,12 @@ export class Core implements Names {
   }
 
   owner(o: Owner): number {
-    const key = JSON.stringify([o.type, o.namespace, o.name, o.workload, o.kind, o.mine]);
+    const key = JSON.stringify([o.type, o.namespace, o.name, o.workload, o.kind, o.mine, o.ignored === true]);
     const known = this.#ownerNumbers.get(key);
     if (known !== undefined) return known;
     const labels = [o.namespace, o.name, o.workload, o.kind].map((value) => this.#text(value));
     const [namespace, name, workload, kind] = labels as [number, number, number, number];
-    this.#wasm.addOwner(ownerTypes.indexOf(o.type), Number(o.mine), namespace, name, workload, kind);
+    this.#wasm.addOwner(ownerTypes.indexOf(o.type), Number(o.mine), Number(o.ignored ?? false), namespace, name, workload, kind);
     const number = this.#owners.push({ ...o }) - 1;
     this.#ownerNumbers.set(key, number);
     return number;
@@ -169,8 +188,28 @@ export class Core implements Names {
     this.#wasm.setPort(owner, port, toOwner, toPort, this.#text(service));
   }
 
+  probe(owner: number, port: number): void {
+    this.#wasm.setProbe(owner, port);
+  }
+
   dropPorts(owner: number): void {
     this.#wasm.dropPorts(owner);
+  }
+
+  range(address: Uint8Array, bits: number, owner: number, waits: boolean): void {
+    this.#word(address);
+    this.#wasm.range(bits, owner, Number(waits));
+  }
+
+  dropRange(address: Uint8Array, bits: number): void {
+    this.#word(address);
+    this.#wasm.dropRange(bits);
+  }
+
+  cgroup(id: bigint, owner: number | "none" | "later"): void {
+    const told = { none: 1, later: 2 };
+    if (typeof owner === "string") this.#wasm.cgroup(id, told[owner], 0);
+    else this.#wasm.cgroup(id, 3, owner);
   }
 
   fresh(at: bigint): void {

@@ -25,6 +25,7 @@ export interface Snapshot {
   exchanges?: number;
   durationNs?: bigint | number;
   netns?: number;
+  cgroup?: bigint | number;
   sweep?: number;
   /** Exchanges by bucket number. */
   buckets?: Record<number, number>;
@@ -46,6 +47,7 @@ export function write(span: Uint8Array, at: number, snapshot: Snapshot): void {
   u64(record.id, snapshot.id);
   u64(record.time, snapshot.time ?? 0n);
   u64(record.bornAt, snapshot.bornAt ?? 0n);
+  u64(record.cgroup, snapshot.cgroup ?? 0);
   u64(record.sent, snapshot.sent ?? 0);
   u64(record.received, snapshot.received ?? 0);
   u64(record.exchanges, snapshot.exchanges ?? 0);

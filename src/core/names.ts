@@ -10,14 +10,19 @@ export interface Owner {
   kind: string;
   /** It runs on the agent's own node. */
   mine: boolean;
+  /** Its connections are not to be posted. */
+  ignored?: boolean;
 }
+
+/** Whose ports are every node's: a node port. */
+export const anyNode: Owner = { type: "node", namespace: "", name: "", workload: "", kind: "Node", mine: false };
 
 /**
  * What the identities tell the core, in the order in which things happen. Addresses are 16 bytes, IPv4 as
  * v4-mapped IPv6, in network order; times are boot time in nanoseconds; an owner is the number that `owner` gave.
  */
 export interface Names {
-  /** The number of an owner: equal fields, equal number. External is 0. */
+  /** The number of an owner: equal fields, equal number. External is 0, `anyNode` 1. */
   owner(o: Owner): number;
   /** From `since` on the address is that owner's. */
   assign(address: Uint8Array, owner: number, since: bigint): void;
@@ -25,8 +30,18 @@ export interface Names {
   release(address: Uint8Array, at: bigint): void;
   /** What the owner's port really is: another owner's port behind a Service, and the Service's name ("" if none). */
   port(owner: number, port: number, toOwner: number, toPort: number, service: string): void;
+  /** A probe of the kubelet goes to the owner's port. */
+  probe(owner: number, port: number): void;
   /** Forgets all ports of the owner. */
   dropPorts(owner: number): void;
+  /**
+   * The addresses that begin with those `bits` (of 128) are the owner's where nobody has one for himself; the longest
+   * such range counts. `waits`: one of them may yet be somebody's own.
+   */
+  range(address: Uint8Array, bits: number, owner: number, waits: boolean): void;
+  dropRange(address: Uint8Array, bits: number): void;
+  /** The sockets of a cgroup are that pod's; "none": of no pod; "later": of a pod that has no name yet. */
+  cgroup(id: bigint, owner: number | "none" | "later"): void;
   /** The names are complete for everything that happened until `at`; the greatest u64: nothing is left to wait for. */
   fresh(at: bigint): void;
 }
