@@ -42,7 +42,12 @@ export async function agent(options: RunOptions): Promise<void> {
     refresh: REFRESH,
     loopback: options.loopback === true,
     onlyMine: options.node !== undefined,
+    probes: options.probes === true,
   });
+  for (const { name, address, bits } of options.cidr) {
+    const owner = { type: "external", namespace: "", name, workload: name, kind: "External", mine: false } as const;
+    core.range(address, bits, core.owner(owner), false);
+  }
   // Without --node all that this kernel sees is ours, and so is what nobody names in our own network namespace.
   if (options.node === undefined) {
     const name = hostname();
@@ -50,7 +55,8 @@ export async function agent(options: RunOptions): Promise<void> {
     core.host(statSync("/proc/self/ns/net").ino, core.owner(node));
   }
 
-  const identities = await openIdentities(core, options);
+  const resolver = new Resolver(core, bootTime, options.node);
+  const identities = await openIdentities(core, resolver, options);
   const scrapers = new Scrapers(bootNs(), ns(options.hold));
   const metrics = new SelfMetrics(core, identities);
   const server = serve(options.listen, { core, metrics, scrapers, now: bootNs });
@@ -64,13 +70,17 @@ export async function agent(options: RunOptions): Promise<void> {
   const sweeping = new Stopwatch();
   const draining = new Stopwatch();
   metrics.stopwatches = { sweep: sweeping, drain: draining };
+  const settle = (): void => {
+    for (const { id, names } of probe.cgroups()) resolver.cgroup(id, names);
+    core.settle(bootNs(), probe.sweeps);
+  };
   const sweep = (): void => {
     sweeping.time(() => probe.sweep(core));
-    core.settle(bootNs(), probe.sweeps);
+    settle();
   };
   const drain = (): void => {
     draining.time(() => probe.drain(core));
-    core.settle(bootNs(), probe.sweeps);
+    settle();
   };
 
   let nextSweep = performance.now();
@@ -104,9 +114,12 @@ export async function agent(options: RunOptions): Promise<void> {
   log.info({ signal }, "stopped");
 }
 
-async function openIdentities(core: Core, options: RunOptions): Promise<IdentitiesFile | Watch | undefined> {
+async function openIdentities(
+  core: Core,
+  resolver: Resolver,
+  options: RunOptions,
+): Promise<IdentitiesFile | Watch | undefined> {
   const { identities: file, node } = options;
-  const resolver = new Resolver(core, bootTime, node);
   const onError = (error: RingsideError) => log.error(`${error.message} The last good names stay.`);
   const access = await accessOf(options);
   if (access !== undefined) {

@@ -3,6 +3,7 @@ import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typin
 import ms from "ms";
 import pkg from "../package.json" with { type: "json" };
 import { backends } from "./bpf/hooks.ts";
+import { type Range, rangeOf } from "./kube/address.ts";
 import { defaultMaxConnections } from "./limit.ts";
 
 /** 9100 to 9999, the exporters' usual ports, are all taken. */
@@ -44,6 +45,21 @@ function ringSize(text: string): number {
   const value = whole(64 << 10, 1 << 30)(text);
   if ((value & (value - 1)) !== 0) throw new InvalidArgumentError("It is a power of two, in bytes.");
   return value;
+}
+
+export interface NamedRange extends Range {
+  name: string;
+}
+
+/** "db=192.168.7.0/24,office=fd00::/48", added to those before. */
+function ranges(text: string, before: NamedRange[]): NamedRange[] {
+  const more = text.split(",").map((part) => {
+    const [, name = "", range = ""] = /^([A-Za-z0-9][A-Za-z0-9._-]{0,62})=(.+)$/.exec(part) ?? [];
+    const parsed = rangeOf(range);
+    if (parsed === undefined) throw new InvalidArgumentError("It is NAME=CIDR, as in office=10.1.0.0/16.");
+    return { name, ...parsed };
+  });
+  return [...before, ...more];
 }
 
 export const run = new Command("run")
@@ -98,6 +114,13 @@ export const run = new Command("run")
       .argParser(duration(0))
       .default(60_000, "60s"),
   )
+  .addOption(
+    new Option("--cidr <name=cidr>", "name addresses outside the cluster, the longest match first; repeat it for more")
+      .env("RINGSIDE_CIDR")
+      .argParser(ranges)
+      .default([] as NamedRange[], "none"),
+  )
+  .addOption(new Option("--probes", "count the kubelet's probes of its own pods in links, too").env("RINGSIDE_PROBES"))
   .addOption(
     new Option("--hold <time>", "new series stay 0 this long after the start: the longest scrape interval")
       .env("RINGSIDE_HOLD")

@@ -2,12 +2,12 @@ import { counters } from "./counters";
 import {
   clearChanged,
   firstChanged,
+  isProbe,
   LINK_BORN,
   LINK_BUCKETS,
   LINK_SERIES,
   LINK_TOLD,
   Link,
-  isProbe,
   portOfLink,
   reporterOf,
   SERVER,

@@ -168,7 +168,15 @@ export class Core implements Names {
     if (known !== undefined) return known;
     const labels = [o.namespace, o.name, o.workload, o.kind].map((value) => this.#text(value));
     const [namespace, name, workload, kind] = labels as [number, number, number, number];
-    this.#wasm.addOwner(ownerTypes.indexOf(o.type), Number(o.mine), Number(o.ignored ?? false), namespace, name, workload, kind);
+    this.#wasm.addOwner(
+      ownerTypes.indexOf(o.type),
+      Number(o.mine),
+      Number(o.ignored ?? false),
+      namespace,
+      name,
+      workload,
+      kind,
+    );
     const number = this.#owners.push({ ...o }) - 1;
     this.#ownerNumbers.set(key, number);
     return number;

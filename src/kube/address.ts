@@ -18,3 +18,19 @@ export function toBytes(address: string): Uint8Array {
   if (address.includes(":")) return Uint8Array.from(ipaddr.IPv6.parse(address).toByteArray());
   return Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ...address.split(".").map(Number));
 }
+
+/** Addresses that begin alike. */
+export interface Range {
+  address: Uint8Array;
+  /** Of 128: those of IPv4 have 96 more than they are written with. */
+  bits: number;
+}
+
+/** "10.0.0.0/8" or "fd00::/48"; undefined for whatever is none. */
+export function rangeOf(text: string): Range | undefined {
+  if (!ipaddr.isValidCIDR(text)) return undefined;
+  const [start = "", length = ""] = text.split("/");
+  const address = canonical(start);
+  if (address === undefined) return undefined;
+  return { address: toBytes(address), bits: Number(length) + (start.includes(":") ? 0 : 96) };
+}

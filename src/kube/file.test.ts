@@ -19,6 +19,10 @@ const names: Names = {
   assign: (_, owner, since) => void calls.push(`assign ${owners[owner]} ${since}`),
   release: (_, at) => void calls.push(`release ${at}`),
   port: () => {},
+  probe: () => {},
+  range: () => {},
+  dropRange: () => {},
+  cgroup: () => {},
   dropPorts: () => {},
   fresh: (at) => void calls.push(`fresh ${at}`),
 };

@@ -180,12 +180,50 @@ test("a Node's addresses that are IPs", () => {
     { address: "::ffff:172.18.0.3", type: "InternalIP" },
     { address: "node-a", type: "Hostname" },
   ];
-  expect(parse({ apiVersion: "v1", kind: "Node", metadata: { name: "node-a" }, status: { addresses } })).toEqual({
-    type: "node",
-    key: "node-a",
-    name: "node-a",
-    addresses: ["172.18.0.2", "172.18.0.3"],
+  const node = { apiVersion: "v1", kind: "Node", metadata: { name: "node-a" }, status: { addresses } };
+  const row = { type: "node" as const, key: "node-a", name: "node-a", addresses: ["172.18.0.2", "172.18.0.3"] };
+  expect(parse(node)).toEqual({ ...row, ranges: [] });
+  const spec = { podCIDR: "10.244.1.0/24", podCIDRs: ["10.244.1.0/24", "fd00:10:244:1::/64"] };
+  expect(parse({ ...node, spec })).toEqual({ ...row, ranges: ["10.244.1.0/24", "fd00:10:244:1::/64"] });
+  expect(() => parse({ ...node, spec: { podCIDR: "10.244.1.0" } })).toThrow("spec.podCIDRs must be 10.0.0.0/8, say");
+});
+
+test("a pod's ports on its node, its probes, and what it asks for", () => {
+  const containers = [
+    {
+      ports: [
+        { containerPort: 8080, hostPort: 80, name: "http" },
+        { containerPort: 9090, hostPort: 0 },
+        { containerPort: 53, hostPort: 53, protocol: "UDP" },
+      ],
+      livenessProbe: { httpGet: { path: "/", port: "http" } },
+      readinessProbe: { tcpSocket: { port: 9090 } },
+      startupProbe: { exec: { command: ["true"] } },
+    },
+  ];
+  const initContainers = [
+    { restartPolicy: "Always", startupProbe: { grpc: { port: 7070 } } },
+    { startupProbe: { grpc: { port: 7071 } } },
+  ];
+  const annotations = { "ringside.io/ignore": "true", "kubernetes.io/config.mirror": "0".repeat(32) };
+  const metadata = { name: "web-1", namespace: "shop", uid: "u1", annotations };
+  const pod = { apiVersion: "v1", kind: "Pod", metadata, spec: { containers, initContainers } };
+  expect(parse(pod)).toMatchObject({
+    probes: [8080, 9090, 7070],
+    hostPorts: [{ port: 80, target: 8080 }],
+    ignored: true,
+    cgroup: "0".repeat(32),
   });
+  // On the host's network all that it declares is its node's.
+  expect(parse({ ...pod, spec: { containers, hostNetwork: true } })).toMatchObject({
+    hostPorts: [
+      { port: 8080, target: 8080 },
+      { port: 9090, target: 9090 },
+    ],
+  });
+  const plain = parse({ ...pod, metadata: { name: "a", annotations: { "ringside.io/ignore": "false" } }, spec: {} });
+  expect(Object.keys(plain ?? {})).not.toContain("ignored");
+  expect(Object.keys(plain ?? {})).not.toContain("probes");
 });
 
 test("an EndpointSlice", () => {

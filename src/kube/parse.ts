@@ -1,4 +1,4 @@
-import { canonical } from "./address.ts";
+import { canonical, rangeOf } from "./address.ts";
 
 /**
  * What is kept of a Kubernetes object: just what `resolve.ts` needs. Addresses are canonical (`address.ts`), labels
@@ -22,6 +22,14 @@ export interface PodRow {
   labels: string[];
   /** The TCP ports of its containers that have a name. */
   ports: NamedPort[];
+  /** The ports that the kubelet probes. */
+  probes?: number[];
+  /** Ports of its node that are its own: the container's behind each. On the host's network, all that it declares. */
+  hostPorts?: { port: number; target: number }[];
+  /** It asks not to be counted. */
+  ignored?: true;
+  /** By what the kubelet names its cgroup, where that is not `key`: a static pod's uid is not its mirror's. */
+  cgroup?: string;
   /** Phase Succeeded or Failed: it keeps its addresses in the API, and holds none. */
   finished: boolean;
   /** When the kubelet had taken it on: its addresses are its own from some later moment on. */
@@ -42,7 +50,7 @@ export interface ServiceRow {
   /** Empty: it selects no pods. */
   selector: string[];
   /** Its TCP ports, each with the number or the name of the container's port behind it. */
-  ports: { name: string; port: number; target: number | string }[];
+  ports: { name: string; port: number; target: number | string; nodePort?: number }[];
 }
 
 export interface NodeRow {
@@ -50,6 +58,8 @@ export interface NodeRow {
   key: string;
   name: string;
   addresses: string[];
+  /** Its pods' addresses are of these: "10.244.1.0/24". */
+  ranges: string[];
 }
 
 export interface EndpointSliceRow {
@@ -74,6 +84,11 @@ export class Malformed extends Error {}
 const LONGEST = 253 + 1 + 63;
 /** Far above what Kubernetes allows of anything that we read (an EndpointSlice has 1,000 endpoints at most). */
 const MOST = 10_000;
+
+/** On a pod: "true" leaves its connections out. */
+const IGNORE = "ringside.io/ignore";
+/** What the kubelet calls a static pod, on the mirror of it that the API server has. */
+const MIRROR = "kubernetes.io/config.mirror";
 
 type Fields = Record<string, unknown>;
 
@@ -150,6 +165,14 @@ function podRow(item: Fields): PodRow {
     ports: containerPorts(spec),
     finished,
   };
+  const annotations = child(metadata, "annotations");
+  const containers = containersOf(spec);
+  const probes = unique(containers.flatMap(probedPorts));
+  const hostPorts = containers.flatMap((container) => portsOnHost(container, row.hostNetwork));
+  if (probes.length > 0) row.probes = probes;
+  if (hostPorts.length > 0) row.hostPorts = hostPorts;
+  if (text(annotations, IGNORE, "") === "true") row.ignored = true;
+  if (text(annotations, MIRROR, "") !== "") row.cgroup = text(annotations, MIRROR);
   const ready = list(status, "conditions")
     .map((condition) => fields(condition, "status.conditions"))
     .find((c) => c.type === "PodReadyToStartContainers" && c.status === "True");
@@ -184,16 +207,44 @@ function workloadOf(pod: string, metadata: Fields, labels: string[]): { workload
   return { workload: name, kind };
 }
 
-function containerPorts(spec: Fields): NamedPort[] {
-  // An init container that restarts is a sidecar, and a Service may point at its ports.
+/** Those that run side by side: an init container that restarts is a sidecar. */
+function containersOf(spec: Fields): Fields[] {
   const sidecars = list(spec, "initContainers")
     .map((c) => fields(c, "spec.initContainers"))
     .filter((c) => c.restartPolicy === "Always");
-  const containers = list(spec, "containers").map((c) => fields(c, "spec.containers"));
-  return [...containers, ...sidecars]
-    .flatMap((container) => tcp(list(container, "ports"), "spec.containers.ports"))
+  return [...list(spec, "containers").map((c) => fields(c, "spec.containers")), ...sidecars];
+}
+
+function portsOf(container: Fields): Fields[] {
+  return tcp(list(container, "ports"), "spec.containers.ports");
+}
+
+function containerPorts(spec: Fields): NamedPort[] {
+  return containersOf(spec)
+    .flatMap(portsOf)
     .map((port) => ({ name: text(port, "name", ""), port: portNumber(port, "containerPort") }))
     .filter((port) => port.name !== "");
+}
+
+function portsOnHost(container: Fields, hostNetwork: boolean): { port: number; target: number }[] {
+  return portsOf(container).flatMap((port) => {
+    const target = portNumber(port, "containerPort");
+    if (hostNetwork) return [{ port: target, target }];
+    const declared = port.hostPort !== undefined && port.hostPort !== null && port.hostPort !== 0;
+    return declared ? [{ port: portNumber(port, "hostPort"), target }] : [];
+  });
+}
+
+function probedPorts(container: Fields): number[] {
+  return ["livenessProbe", "readinessProbe", "startupProbe"]
+    .map((field) => child(container, field))
+    .flatMap((probe) => ["httpGet", "tcpSocket", "grpc"].map((way) => child(probe, way)))
+    .filter((action) => action.port !== undefined && action.port !== null)
+    .flatMap((action) => {
+      if (typeof action.port !== "string") return [portNumber(action, "port")];
+      const named = portsOf(container).find((port) => port.name === action.port);
+      return named === undefined ? [] : [portNumber(named, "containerPort")];
+    });
 }
 
 /** When the last of the containers ended, if all have. */
@@ -228,6 +279,7 @@ function serviceRow(item: Fields): ServiceRow {
       name: text(port, "name", ""),
       port: portNumber(port, "port"),
       target: target(port),
+      ...(port.nodePort ? { nodePort: portNumber(port, "nodePort") } : {}),
     })),
   };
 }
@@ -237,7 +289,10 @@ function nodeRow(item: Fields): NodeRow {
   const addresses = list(child(item, "status"), "addresses")
     .map((entry) => canonical(text(fields(entry, "status.addresses"), "address")))
     .filter((ip) => ip !== undefined); // its host names
-  return { type: "node", key: name, name, addresses: unique(addresses) };
+  const spec = child(item, "spec");
+  const ranges = unique([...optional(text(spec, "podCIDR", "")), ...texts(spec, "podCIDRs")]);
+  for (const range of ranges) if (rangeOf(range) === undefined) throw wrong("spec.podCIDRs", "10.0.0.0/8, say", range);
+  return { type: "node", key: name, name, addresses: unique(addresses), ranges };
 }
 
 function endpointSliceRow(item: Fields): EndpointSliceRow {
@@ -357,7 +412,7 @@ function optional(value: string): string[] {
   return value === "" ? [] : [value];
 }
 
-function unique(values: string[]): string[] {
+function unique<T>(values: T[]): T[] {
   return [...new Set(values)];
 }
 

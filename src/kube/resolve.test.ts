@@ -21,6 +21,18 @@ class Recorder implements Names {
   port(owner: number, port: number, toOwner: number, toPort: number, service: string) {
     this.calls.push(`port ${this.name(owner)}:${port} ${this.name(toOwner)}:${toPort} "${service}"`);
   }
+  probe(owner: number, port: number) {
+    this.calls.push(`probe ${this.name(owner)}:${port}`);
+  }
+  range(address: Uint8Array, bits: number, owner: number, waits: boolean) {
+    this.calls.push(`range ${show(address)}/${bits} ${this.name(owner)}${waits ? " waits" : ""}`);
+  }
+  dropRange(address: Uint8Array, bits: number) {
+    this.calls.push(`dropRange ${show(address)}/${bits}`);
+  }
+  cgroup(id: bigint, owner: number | "none" | "later") {
+    this.calls.push(`cgroup ${id} ${typeof owner === "number" ? this.name(owner) : owner}`);
+  }
   dropPorts(owner: number) {
     this.calls.push(`dropPorts ${this.name(owner)}`);
   }
@@ -72,7 +84,13 @@ const service = (name: string, address: string, more: Partial<ServiceRow> = {}):
   ...more,
 });
 
-const node = (name: string, ...addresses: string[]): NodeRow => ({ type: "node", key: name, name, addresses });
+const node = (name: string, ...addresses: string[]): NodeRow => ({
+  type: "node",
+  key: name,
+  name,
+  addresses,
+  ranges: [],
+});
 
 const slice = (of: string, addresses: string[], port = 8080, name = ""): EndpointSliceRow => ({
   type: "slice",
@@ -399,6 +417,10 @@ test("10,000 pods and 1,000 Services are replaced in less than a second of CPU",
     assign: () => void counted.assigned++,
     release: () => {},
     port: () => void counted.ports++,
+    probe: () => {},
+    range: () => {},
+    dropRange: () => {},
+    cgroup: () => {},
     dropPorts: () => {},
     fresh: () => {},
   };

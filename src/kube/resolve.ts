@@ -1,5 +1,6 @@
-import type { Names, Owner } from "../core/names.ts";
-import { toBytes } from "./address.ts";
+import { anyNode, type Names, type Owner } from "../core/names.ts";
+import { type Range, rangeOf, toBytes } from "./address.ts";
+import { podOf } from "./cgroups.ts";
 import type { EndpointSliceRow, NodeRow, PodRow, Row, ServiceRow } from "./parse.ts";
 
 type RowType = Row["type"];
@@ -22,9 +23,10 @@ interface Holding {
   since: bigint;
 }
 
-/** What a Service's port leads to: its own number, and the owners and ports behind it. */
+/** What a Service's port leads to: its own numbers, and the owners and ports behind it. */
 interface Target {
   port: number;
+  nodePort: number | undefined;
   /** The container's port while no backend is known. */
   fallback: number;
   /** By owner and port in one number. */
@@ -35,6 +37,11 @@ interface Target {
 const RANK = { node: 2, pod: 1, service: 0 };
 /** Past owners' ends are kept for so many addresses: enough for each that a /16 has, and some 10 MB at most. */
 const ENDS_KEPT = 65_536;
+/** Pods whose cgroups are remembered; a node has some hundred. */
+const CGROUPS_KEPT = 4096;
+
+/** What a port leads to, as the core is told. */
+type Lead = [toOwner: number, toPort: number, service: string];
 
 /**
  * Decides what an address is, and from when, and tells it to the core. Whoever has the objects brings their rows:
@@ -61,6 +68,19 @@ export class Resolver {
   private readonly targets = new Map<string, Target[]>();
   /** Per Service, the numbers of its own owners and what the core was told of their ports. */
   private readonly told = new Map<string, { owner: number; ports: string }>();
+  /** By number, where the ports of every node lead. */
+  private readonly nodePorts = new Map<number, Lead>();
+  private nodePortsChanged = false;
+  /** Per node's owner and port, the pods that have it. */
+  private readonly hostPorts = new Map<number, Map<number, Map<string, { as: Owner; port: number }>>>();
+  /** Per pod's owner, its row, where it has probes. */
+  private readonly probed = new Map<number, PodRow>();
+  /** Owners whose ports are to be told again. */
+  private readonly stale = new Set<number>();
+  /** The cgroups that were seen of each pod, by the kubelet's uid. */
+  private readonly cgroups = new Map<string, bigint[]>();
+  /** By the kubelet's uid of a static pod, the key of its mirror. */
+  private readonly mirrors = new Map<string, string>();
   /** Per owner and port, the Services that lead to it. */
   private readonly servedBy = new Map<number, Map<number, Set<string>>>();
 
@@ -107,6 +127,19 @@ export class Resolver {
     this.tellPorts();
   }
 
+  /** A cgroup was seen: its own name, then those of its parents. */
+  cgroup(id: bigint, path: readonly string[]): void {
+    const uid = podOf(path);
+    if (uid === undefined) {
+      this.names.cgroup(id, "none");
+      return;
+    }
+    this.cgroups.set(uid, [...(this.cgroups.get(uid) ?? []), id]);
+    if (this.cgroups.size > CGROUPS_KEPT) this.cgroups.delete([...this.cgroups.keys()][0] ?? "");
+    const row = this.rows.pod.get(this.mirrors.get(uid) ?? uid);
+    this.names.cgroup(id, row === undefined ? "later" : this.names.owner(this.ownerOf(row)));
+  }
+
   /** All that happened until then has been told. */
   fresh(at: bigint): void {
     this.names.fresh(at);
@@ -130,6 +163,8 @@ export class Resolver {
       if (!addresses.includes(address)) this.withdraw(address, row, at); // with the end that it tells now
     }
     if (claim !== undefined) for (const address of addresses) this.claim(address, claim, at);
+    if (before !== undefined) this.withdrawRest(before);
+    this.claimRest(row);
     this.touch(row);
     if (before !== undefined) this.touch(before);
   }
@@ -140,7 +175,64 @@ export class Resolver {
     if (row === undefined) return;
     this.rows[type].delete(key);
     for (const address of addressesOf(row)) this.withdraw(address, row, at);
+    this.withdrawRest(row);
     this.touch(row);
+  }
+
+  /** What else than addresses is an object's. */
+  private claimRest(row: Row): void {
+    if (row.type === "node") {
+      const owner = this.nodeOwner(row.name);
+      for (const { address, bits } of rangesOf(row)) this.names.range(address, bits, owner, true);
+    }
+    if (row.type !== "pod") return;
+    const as = this.ownerOf(row);
+    if (row.cgroup !== undefined) this.mirrors.set(row.cgroup, row.key);
+    for (const id of this.cgroups.get(row.cgroup ?? row.key) ?? []) this.names.cgroup(id, this.names.owner(as));
+    if (row.finished) return;
+    if (row.probes !== undefined && !row.hostNetwork) {
+      const owner = this.names.owner(as);
+      this.probed.set(owner, row);
+      this.stale.add(owner);
+    }
+    for (const { port, target } of row.hostPorts ?? []) {
+      const node = this.nodeOwner(row.node);
+      const ports = this.hostPorts.get(node) ?? new Map<number, Map<string, { as: Owner; port: number }>>();
+      const pods = ports.get(port) ?? new Map<string, { as: Owner; port: number }>();
+      this.hostPorts.set(node, ports.set(port, pods.set(row.key, { as, port: target })));
+      this.stale.add(node);
+    }
+  }
+
+  private withdrawRest(row: Row): void {
+    if (row.type === "node") for (const { address, bits } of rangesOf(row)) this.names.dropRange(address, bits);
+    if (row.type !== "pod") return;
+    if (row.cgroup !== undefined && this.mirrors.get(row.cgroup) === row.key) this.mirrors.delete(row.cgroup);
+    if (row.probes !== undefined) {
+      const owner = this.names.owner(this.ownerOf(row));
+      if (this.probed.get(owner)?.key === row.key) this.probed.delete(owner);
+      this.stale.add(owner);
+    }
+    for (const { port } of row.hostPorts ?? []) {
+      const node = this.nodeOwner(row.node);
+      const ports = this.hostPorts.get(node);
+      const pods = ports?.get(port);
+      if (pods?.delete(row.key)) this.stale.add(node);
+      if (pods?.size === 0) ports?.delete(port);
+      if (ports?.size === 0) this.hostPorts.delete(node);
+    }
+  }
+
+  private nodeOwner(name: string): number {
+    return this.names.owner(this.ownerOf({ type: "node", key: name, name, addresses: [], ranges: [] }));
+  }
+
+  /** The one pod that has a node's port. */
+  private onHostPort(node: number, port: number): { as: Owner; owner: number; port: number } | undefined {
+    const pods = this.hostPorts.get(node)?.get(port);
+    if (pods?.size !== 1) return undefined;
+    const [pod] = pods.values();
+    return pod && { ...pod, owner: this.names.owner(pod.as) };
   }
 
   private touch(row: Row): void {
@@ -175,7 +267,8 @@ export class Resolver {
     switch (type) {
       case "pod": {
         const mine = this.node === undefined || row.node === this.node;
-        return { type, namespace: row.namespace, name, workload: row.workload, kind: row.kind, mine };
+        const { namespace, workload, kind, ignored } = row;
+        return { type, namespace, name, workload, kind, mine, ...(ignored && { ignored }) };
       }
       case "node": {
         const mine = this.node === undefined || name === this.node;
@@ -238,22 +331,24 @@ export class Resolver {
 
   /** Tells the core the ports of whoever's have changed, looking again at all Services of the namespaces concerned. */
   tellPorts(): void {
-    if (this.dirty.size === 0) return;
+    if (this.dirty.size === 0 && this.stale.size === 0) return;
     const isDirty = (namespace: string) => this.dirty.has("") || this.dirty.has(namespace);
     const services = [...this.rows.service.values()].filter((row) => isDirty(row.namespace));
     const find = this.finder();
-    const owners = new Set<number>();
+    const owners = this.stale;
     for (const key of [...this.targets.keys()]) {
       if (!this.rows.service.has(key)) this.serve(key, [], owners);
     }
     for (const row of services) this.serve(row.key, find(row), owners);
-    for (const owner of owners) this.tellServed(owner);
+    for (const owner of owners) this.tellPortsOf(owner);
     // After all of them: whether a backend has one Service is known only now.
     for (const key of [...this.told.keys()]) {
       if (!this.rows.service.has(key)) this.forgetService(key);
     }
     for (const row of services) this.tellService(row);
+    this.tellNodePorts();
     this.dirty.clear();
+    this.stale.clear();
   }
 
   /** Notes what a Service leads to, and whose ports that changes. */
@@ -280,12 +375,26 @@ export class Resolver {
     else this.targets.delete(key);
   }
 
-  private tellServed(owner: number): void {
+  private tellPortsOf(owner: number): void {
     this.names.dropPorts(owner);
     for (const port of this.servedBy.get(owner)?.keys() ?? []) {
       const service = this.onlyService(owner, port);
       if (service !== "") this.names.port(owner, port, owner, port, service);
     }
+    for (const port of this.hostPorts.get(owner)?.keys() ?? []) {
+      const pod = this.onHostPort(owner, port);
+      if (pod) this.names.port(owner, port, pod.owner, pod.port, this.onlyService(pod.owner, pod.port));
+    }
+    for (const port of this.probed.get(owner)?.probes ?? []) this.names.probe(owner, port);
+  }
+
+  /** A port that every node has leads to a Service. */
+  private tellNodePorts(): void {
+    if (!this.nodePortsChanged) return;
+    this.nodePortsChanged = false;
+    const owner = this.names.owner(anyNode);
+    this.names.dropPorts(owner);
+    for (const [port, lead] of this.nodePorts) this.names.port(owner, port, ...lead);
   }
 
   /** The name of the one Service that leads to an owner's port, else "". */
@@ -299,27 +408,36 @@ export class Resolver {
   /** A Service's addresses belong to an owner of its own, whose ports lead to what is behind it. */
   private tellService(row: ServiceRow): void {
     const owner = this.names.owner(this.ownerOf(row));
-    const ports = (row.addresses.length === 0 ? [] : (this.targets.get(row.key) ?? [])).map((target) => {
-      const backends = [...target.backends.values()];
-      const behind = this.workloadBehind(row, backends);
-      const numbers = new Set(backends.map(({ port }) => port));
-      const [number = target.fallback] = numbers;
+    const dialled = (target: Target) => row.addresses.length > 0 || target.nodePort !== undefined;
+    const ports = (this.targets.get(row.key) ?? []).filter(dialled).map(({ port, nodePort, fallback, backends }) => {
+      const behind = [...backends.values()];
+      const numbers = new Set(behind.map((backend) => backend.port));
+      const [number = fallback] = numbers;
       // The same name as the backends' own side gives, so that both sides' rows carry equal labels.
-      const alone = backends.every((backend) => this.onlyService(backend.owner, backend.port) === row.name);
-      return [target.port, behind, numbers.size > 1 ? target.port : number, alone ? row.name : ""] as const;
+      const alone = behind.every((backend) => this.onlyService(backend.owner, backend.port) === row.name);
+      const lead: Lead = [this.workloadBehind(row, behind), numbers.size > 1 ? port : number, alone ? row.name : ""];
+      return { port, nodePort, lead };
     });
     const told = { owner, ports: JSON.stringify(ports) };
     const before = this.told.get(row.key);
     if (before?.owner === owner && before.ports === told.ports) return;
-    if (before !== undefined) this.names.dropPorts(before.owner);
-    for (const port of ports) this.names.port(owner, ...port);
+    this.forgetService(row.key);
+    for (const { port, nodePort, lead } of ports) {
+      if (row.addresses.length > 0) this.names.port(owner, port, ...lead);
+      if (nodePort === undefined) continue;
+      this.nodePorts.set(nodePort, lead);
+      this.nodePortsChanged = true;
+    }
     if (ports.length > 0) this.told.set(row.key, told);
-    else this.told.delete(row.key);
   }
 
   private forgetService(key: string): void {
     const told = this.told.get(key);
-    if (told !== undefined) this.names.dropPorts(told.owner);
+    if (told === undefined) return;
+    this.names.dropPorts(told.owner);
+    for (const { nodePort } of JSON.parse(told.ports) as { nodePort?: number }[]) {
+      if (nodePort !== undefined && this.nodePorts.delete(nodePort)) this.nodePortsChanged = true;
+    }
     this.told.delete(key);
   }
 
@@ -349,19 +467,21 @@ export class Resolver {
     return (row) => {
       const own = slices.get(row.key);
       const selected = own === undefined ? select(row).filter((pod) => !pod.finished) : [];
-      return row.ports.map(({ name, port, target }) => {
+      return row.ports.map(({ name, port, target, nodePort }) => {
         const backends: Target["backends"] = new Map();
         const add = (addresses: string[], number: number | undefined) => {
           if (number === undefined) return;
           for (const address of addresses) {
             const claim = this.holdings.get(address)?.claim;
             if (claim === undefined || claim.as.type === "service") continue;
-            backends.set(claim.owner * 65536 + number, { as: claim.as, owner: claim.owner, port: number });
+            const { as, owner } = claim;
+            const backend = this.onHostPort(owner, number) ?? { as, owner, port: number };
+            backends.set(backend.owner * 65536 + backend.port, backend);
           }
         };
         for (const slice of own ?? []) add(slice.addresses, slice.ports.find((p) => p.name === name)?.port);
         for (const pod of selected) add(pod.addresses, numberOf(target, pod));
-        return { port, fallback: typeof target === "number" ? target : port, backends };
+        return { port, nodePort, fallback: typeof target === "number" ? target : port, backends };
       });
     };
   }
@@ -388,6 +508,10 @@ function addressesOf(row: Row): string[] {
   if (row.type === "slice") return [];
   // A pod on the host's network has its node's addresses.
   return row.type === "pod" && (row.finished || row.hostNetwork) ? [] : row.addresses;
+}
+
+function rangesOf(row: NodeRow): Range[] {
+  return row.ranges.map(rangeOf).filter((range) => range !== undefined);
 }
 
 /** Whether a claim that came later wins. */

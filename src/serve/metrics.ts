@@ -159,10 +159,14 @@ export class SelfMetrics {
     counter("connections_left_out_total", "Connections that no link counts.", ["reason"], () => [
       [{ reason: "loopback" }, this.#core.loopback],
       [{ reason: "other_node" }, this.#core.foreign],
+      [{ reason: "ignored" }, this.#core.ignored],
+      [{ reason: "probe" }, this.#core.probes],
     ]);
     counter("left_out_bytes_total", "Payload bytes of connections that no link counts.", ["reason"], () => [
       [{ reason: "loopback" }, this.#core.loopbackBytes],
       [{ reason: "other_node" }, this.#core.foreignBytes],
+      [{ reason: "ignored" }, this.#core.ignoredBytes],
+      [{ reason: "probe" }, this.#core.probeBytes],
     ]);
     ofCore("connect_failures_total", "Connections that never were established.", "failed");
     ofCore("posted_bytes_total", "Payload bytes posted to links, both directions.", "postedBytes");
