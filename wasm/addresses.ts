@@ -23,6 +23,8 @@ class Address {
   newest: usize;
   /** The node in whose network namespace it was seen, else external. */
   host: u32;
+  /** It was waited for once, and in vain. */
+  external: u32;
 }
 
 @unmanaged
@@ -125,6 +127,16 @@ export function setHost(address: usize, owner: u32): void {
   get(address).host = owner;
 }
 
+/** Whether it was waited for, and nobody has had it since. */
+export function isExternal(address: usize): bool {
+  const row = addresses.find(address, 16);
+  return row != 0 && changetype<Address>(row).external != 0;
+}
+
+export function setExternal(address: usize): void {
+  get(address).external = 1;
+}
+
 /** The address's first `bits` bits, as a key. */
 function rangeOf(address: usize, bits: u32): usize {
   const high = bits >= 64 ? u64.MAX_VALUE : bits ? u64.MAX_VALUE << (64 - bits) : 0;
@@ -169,6 +181,7 @@ export function rangeAt(address: usize): Range | null {
 /** From `since` on, or from the end of whoever held it before, the address is the owner's. */
 export function assign(address: usize, owner: u32, since: u64): void {
   const row = get(address);
+  row.external = 0;
   if (!prefixes.find(prefixOf(address), 8)) {
     const prefix = changetype<Prefix>(allocate(offsetof<Prefix>()));
     prefix.key = load<u64>(prefixKey);

@@ -262,7 +262,7 @@ function noteClient(unsettled: Unsettled): void {
     if (generation && ownerOf(generation.owner).type == NODE) bind(generation, unsettled.netns);
   }
   if (!isNodes(unsettled.netns)) return;
-  noteLeg(FROM_NODE, address, unsettled.localPort, 0, unsettled.born + legLife, unsettled.cgroup);
+  noteLeg(FROM_NODE, address, unsettled.localPort, 0, unsettled.born + legLife, <u32>unsettled.cgroup);
 }
 
 /** Takes the first connection born until `time` off the queue, or null. They come in the order of their first records. */

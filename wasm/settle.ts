@@ -3,11 +3,13 @@ import {
   dropRange,
   generationAt,
   hostOf,
+  isExternal,
   isLoopback,
   isPublic,
   prefixKnown,
   rangeAt,
   release,
+  setExternal,
   setHost,
   setRange,
 } from "./addresses";
@@ -229,10 +231,13 @@ function waits(unsettled: Unsettled, now: u64): bool {
   return freshUntil < unsettled.born + PROOF && now < unsettled.born + grace;
 }
 
-/** Whether an address that nobody has may yet be somebody's. */
+/** Whether an address that nobody has may yet be somebody's. It is waited for once, not by each of its connections. */
 function unnamed(address: usize, unsettled: Unsettled, now: u64): bool {
   if (hostOf(address) != EXTERNAL || (isPublic(address) && !prefixKnown(address))) return false;
-  return waits(unsettled, now);
+  if (isExternal(address)) return false;
+  if (waits(unsettled, now)) return true;
+  setExternal(address);
+  return false;
 }
 
 /** Pods on the host's network have its addresses: theirs is what a cgroup of theirs says. */

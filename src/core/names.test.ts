@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, test } from "bun:test";
+import { rangeOf } from "../kube/address.ts";
 import type { Core } from "./core.ts";
-import { address, feed, load, pod, type Snapshot, second } from "./fixture.ts";
-import type { Owner } from "./names.ts";
+import { address, feed, load, pod, type Snapshot, samples, second } from "./fixture.ts";
+import { anyNode, type Owner } from "./names.ts";
 
 const always = 2n ** 64n - 1n;
 const node: Owner = { type: "node", namespace: "", name: "node-a", workload: "node-a", kind: "Node", mine: true };
@@ -230,6 +231,313 @@ describe("the host", () => {
     core.settle(113n * second, 2);
     expect(links()).toEqual(["node-a > web-1:80  (client) 1/0", "web-1 > late-1:80  (client) 1/0"]);
   });
+});
+
+describe("a range of addresses", () => {
+  const office: Owner = {
+    type: "external",
+    namespace: "",
+    name: "office",
+    workload: "office",
+    kind: "External",
+    mine: false,
+  };
+  const range = (text: string, owner: Owner, waits = false) => {
+    const { address, bits } = rangeOf(text)!;
+    core.range(address, bits, core.owner(owner), waits);
+  };
+
+  beforeEach(() => own("10.0.0.1", pod("web-1")));
+
+  test("names its addresses at once, the longest first, in IPv4 and IPv6", () => {
+    range("192.168.0.0/16", office);
+    range("192.168.7.0/24", { ...office, name: "db" });
+    range("192.168.7.8/32", { ...office, name: "one" });
+    range("fd77::/16", { ...office, name: "six" });
+    range("::/0", { ...office, name: "all" });
+    for (const to of [
+      "192.168.1.1",
+      "192.168.7.7",
+      "192.168.7.8",
+      "192.168.7.9",
+      "[fd77:1::1]",
+      "10.9.9.9",
+      "[fd78::1]",
+    ])
+      connect("10.0.0.1:40000", `${to}:5432`);
+    core.settle(102n * second, 1);
+    expect(links()).toEqual([
+      "web-1 > office:5432  (client) 1/0",
+      "web-1 > db:5432  (client) 2/0",
+      "web-1 > one:5432  (client) 1/0",
+      "web-1 > six:5432  (client) 1/0",
+      "web-1 > all:5432  (client) 1/0",
+    ]);
+    expect(core.counters().waiting).toBe(1);
+  });
+
+  test("is behind whoever has one of them for himself, and ends", () => {
+    range("192.168.0.0/16", office);
+    own("192.168.1.1", pod("api-1"));
+    connect("10.0.0.1:40000", "192.168.1.1:80");
+    core.settle(102n * second, 1);
+    core.dropRange(address("192.168.0.0"), 112);
+    connect("10.0.0.1:40000", "192.168.1.2:80");
+    core.settle(103n * second, 2);
+    expect(links()).toEqual(["web-1 > api-1:80  (client) 1/0"]);
+    expect(core.counters().waiting).toBe(1);
+  });
+
+  test("of a node's pods is the node's once nobody else can have the address", () => {
+    range("10.244.1.0/24", node, true);
+    range("203.0.113.0/24", node, true);
+    range("10.0.0.0/8", office);
+    connect("10.0.0.1:40000", "10.244.1.1:80");
+    connect("10.0.0.1:40000", "203.0.113.1:80");
+    connect("10.0.0.1:40000", "10.244.1.9:80", { sent: 20 });
+    core.fresh(105n * second - 1n);
+    core.settle(106n * second, 1);
+    expect(core.counters().waiting).toBe(3);
+    own("10.244.1.9", pod("late-1"));
+    core.fresh(105n * second);
+    core.settle(107n * second, 2);
+    expect(links().sort()).toEqual(["web-1 > late-1:80  (client) 20/0", "web-1 > node-a:80  (client) 2/0"]);
+  });
+});
+
+describe("on the host's network", () => {
+  beforeEach(() => {
+    own("172.18.0.2", node);
+    own("10.0.0.1", pod("web-1"));
+  });
+  const client = (cgroup: bigint, more: Partial<Snapshot> = {}) =>
+    connect("172.18.0.2:40000", "10.0.0.1:80", { netns: 77, cgroup, ...more });
+
+  test("a pod is who its cgroup says, and the rest is the node", () => {
+    core.cgroup(5n, core.owner(pod("proxy-1")));
+    core.cgroup(6n, "none");
+    client(5n, { sent: 1 });
+    client(6n, { sent: 2 });
+    client(7n, { sent: 4 });
+    client(1n, { sent: 8 });
+    client(0n, { sent: 16 });
+    core.settle(102n * second, 1);
+    expect(links()).toEqual(["proxy-1 > web-1:80  (client) 1/0", "node-a > web-1:80  (client) 30/0"]);
+  });
+
+  test("a pod that has no name yet is waited for, as long as for any", () => {
+    core.cgroup(5n, "later");
+    client(5n);
+    core.settle(102n * second, 1);
+    expect(core.counters().waiting).toBe(1);
+    core.cgroup(5n, core.owner(pod("proxy-1")));
+    core.settle(103n * second, 2);
+    core.cgroup(6n, "later");
+    client(6n, { bornAt: 104n * second });
+    core.fresh(109n * second);
+    core.settle(110n * second, 3);
+    expect(links()).toEqual(["proxy-1 > web-1:80  (client) 1/0", "node-a > web-1:80  (client) 1/0"]);
+  });
+
+  test("does not matter to who has an address of his own", () => {
+    core.cgroup(5n, core.owner(pod("other-1")));
+    connect("10.0.0.1:40000", "172.18.0.2:80", { cgroup: 5n });
+    core.settle(102n * second, 1);
+    expect(links()).toEqual(["web-1 > node-a:80  (client) 1/0"]);
+  });
+
+  test("a client is named at its server's end, too, where both are of this kernel", () => {
+    core.cgroup(5n, core.owner(pod("proxy-1")));
+    // The bridge's address, from the namespace where the node's own address was seen.
+    connect("172.18.0.2:40001", "10.9.9.9:443", { netns: 77, cgroup: 6n });
+    connect("10.0.0.254:40000", "10.0.0.1:80", { netns: 77, cgroup: 5n, sent: 3, received: 5 });
+    connect("10.0.0.1:80", "10.0.0.254:40000", { role: "server", netns: 1, sent: 5, received: 3 });
+    core.settle(102n * second, 1);
+    expect(links()).toEqual(["proxy-1 > web-1:80  (client) 3/5", "proxy-1 > web-1:80  (server) 3/5"]);
+  });
+
+  test("ports lead to their pods: a node's own before every node's", () => {
+    const any = core.owner(anyNode);
+    expect(any).toBe(1);
+    core.port(any, 30080, core.owner(pod("api-1")), 8080, "api");
+    core.port(core.owner(node), 80, core.owner(pod("edge-1")), 8080, "edge");
+    connect("10.0.0.1:40000", "172.18.0.2:30080", { sent: 1 });
+    connect("10.0.0.1:40000", "172.18.0.2:80", { sent: 2 });
+    connect("10.0.0.1:40000", "172.18.0.2:22", { sent: 4 });
+    core.settle(102n * second, 1);
+    expect(links()).toEqual([
+      "web-1 > api-1:8080 api (client) 1/0",
+      "web-1 > edge-1:8080 edge (client) 2/0",
+      "web-1 > node-a:22  (client) 4/0",
+    ]);
+  });
+
+  test("a Service's address that is local there is the node's", () => {
+    own("10.96.0.1", service);
+    connect("172.18.0.2:40001", "10.0.0.1:81", { netns: 77 });
+    core.settle(102n * second, 1);
+    connect("10.96.0.1:40000", "10.0.0.1:80", { netns: 77 });
+    core.settle(103n * second, 2);
+    expect(links()).toEqual(["node-a > web-1:81  (client) 1/0", "node-a > web-1:80  (client) 1/0"]);
+  });
+
+  test("a pod's address does not make the namespace a pod's", () => {
+    connect("172.18.0.2:40001", "10.0.0.1:81", { netns: 77 });
+    core.settle(102n * second, 1);
+    own("10.0.0.3", pod("api-1"));
+    connect("10.0.0.3:40001", "10.0.0.1:82", { netns: 77 });
+    connect("169.254.20.10:40001", "10.0.0.1:83", { netns: 77 });
+    core.settle(103n * second, 2);
+    expect(links().at(-1)).toBe("node-a > web-1:83  (client) 1/0");
+  });
+});
+
+describe("a probe", () => {
+  const probe = (more: Partial<Snapshot> = {}, port = 80) => {
+    connect(`172.18.0.2:40000`, `10.0.0.1:${port}`, { netns: 77, cgroup: 6n, sent: 3, received: 5, ...more });
+    connect(`10.0.0.1:${port}`, `172.18.0.2:40000`, { netns: 1, role: "server", sent: 5, received: 3 });
+  };
+  const prepare = () => {
+    own("172.18.0.2", node);
+    own("10.0.0.1", pod("web-1"));
+    core.probe(core.owner(pod("web-1")), 80);
+    core.cgroup(5n, core.owner(pod("proxy-1")));
+    core.cgroup(6n, "none");
+  };
+  beforeEach(prepare);
+
+  test("counts for its pod and is no link", () => {
+    probe();
+    core.settle(102n * second, 1);
+    expect(links()).toEqual([]);
+    expect(core.counters()).toMatchObject({ probes: 2, probeBytes: 16, postedBytes: 16, links: 0 });
+    expect(samples(core, 110n * second, 0n).filter((line) => line.includes("_link_"))).toEqual([]);
+    expect(samples(core, 120n * second, 119n * second)).toEqual(
+      expect.arrayContaining([
+        'kube_ebpf_transmitted_bytes_total{namespace="shop",name="web-1"} 5',
+        'kube_ebpf_acknowledged_bytes_total{namespace="shop",name="web-1",port="80"} 3',
+      ]),
+    );
+  });
+
+  test("is a link on demand", async () => {
+    core = await load({ probes: true });
+    prepare();
+    probe();
+    core.settle(102n * second, 1);
+    expect(links()).toEqual(["node-a > web-1:80  (client) 3/5", "node-a > web-1:80  (server) 3/5"]);
+    expect(core.counters().probes).toBe(0);
+  });
+
+  for (const [what, more, port] of [
+    ["to another port", {}, 81],
+    ["from a pod on the host's network", { cgroup: 5n }, 80],
+    ["from a cgroup that tells nothing", { cgroup: 1n }, 80],
+  ] as const) {
+    test(`is nothing ${what}`, () => {
+      probe(more, port);
+      core.settle(102n * second, 1);
+      expect(core.counters()).toMatchObject({ probes: 0, links: 2 });
+    });
+  }
+
+  test("is nothing that the node only translates for", () => {
+    connect("10.0.0.1:80", "172.18.0.2:40000", { netns: 1, role: "server", sent: 5, received: 3 });
+    core.settle(102n * second, 1);
+    expect(links()).toEqual(["node-a > web-1:80  (server) 3/5"]);
+  });
+});
+
+describe("a sidecar's redirect", () => {
+  beforeEach(() => {
+    own("10.0.0.1", pod("web-1"));
+    own("10.0.0.2", pod("api-1"));
+    own("10.96.0.1", service);
+    core.port(core.owner(service), 80, core.owner(pod("api-1")), 8080, "api");
+    core.port(core.owner(pod("api-1")), 8080, core.owner(pod("api-1")), 8080, "api");
+  });
+  const outward = () => {
+    connect("10.0.0.1:40000", "10.96.0.1:80", { sent: 3, received: 5 });
+    connect("127.0.0.1:15001", "10.0.0.1:40000", { role: "server", sent: 5, received: 3 });
+    connect("10.0.0.1:40001", "10.0.0.2:8080", { sent: 30, received: 50 });
+  };
+  const inward = (port = 8080) => {
+    connect("10.0.0.2:15006", "10.0.0.1:40001", { role: "server", netns: 2, sent: 50, received: 30 });
+    connect("127.0.0.6:40002", `10.0.0.2:${port}`, { netns: 2, sent: 3, received: 5 });
+    connect(`10.0.0.2:${port}`, "127.0.0.6:40002", { role: "server", netns: 2, sent: 5, received: 3 });
+  };
+
+  test("on both ends is one link, with the port that was dialled", () => {
+    outward();
+    inward();
+    core.settle(102n * second, 1);
+    expect(links()).toEqual(["web-1 > api-1:8080 api (client) 30/50", "web-1 > api-1:8080 api (server) 30/50"]);
+    expect(core.counters()).toMatchObject({ loopback: 4, loopbackBytes: 32, waiting: 0 });
+  });
+
+  test("is that of its own namespace and port only", () => {
+    connect("127.0.0.1:15001", "10.0.0.1:40000", { role: "server", netns: 9 });
+    connect("127.0.0.1:15001", "10.0.0.1:40009", { role: "server" });
+    connect("10.0.0.1:40000", "10.96.0.1:80", { sent: 3 });
+    core.settle(102n * second, 1);
+    expect(links()).toEqual(["web-1 > api-1:8080 api (client) 3/0"]);
+  });
+
+  test("is forgotten: a port is used again", () => {
+    outward();
+    core.settle(102n * second, 1);
+    core.settle(120n * second, 2);
+    connect("10.0.0.1:40000", "10.96.0.1:80", { bornAt: 130n * second, sent: 7 });
+    core.settle(132n * second, 3);
+    expect(links()).toEqual(["web-1 > api-1:8080 api (client) 37/50"]);
+  });
+
+  test("has the proxy's port where a pod has several behind it", () => {
+    inward();
+    inward(9090);
+    core.settle(102n * second, 1);
+    expect(links()).toEqual(["web-1 > api-1:15006  (server) 60/100"]);
+  });
+
+  test("waits for the port behind it, as long as for a name", () => {
+    connect("10.0.0.2:15006", "10.0.0.1:40001", { role: "server", netns: 2, sent: 50, received: 30 });
+    core.settle(102n * second, 1);
+    expect(core.counters().waiting).toBe(1);
+    core.settle(160n * second, 2);
+    expect(links()).toEqual(["web-1 > api-1:15006  (server) 30/50"]);
+  });
+});
+
+test("an end that asks not to be counted is in no link, as either end", () => {
+  own("10.0.0.1", pod("web-1"));
+  own("10.0.0.2", pod("quiet-1", { ignored: true }));
+  connect("10.0.0.1:40000", "10.0.0.2:80", { sent: 3, received: 5 });
+  connect("10.0.0.2:80", "10.0.0.1:40000", { role: "server", netns: 2, sent: 5, received: 3 });
+  core.settle(102n * second, 1);
+  expect(links()).toEqual([]);
+  expect(core.counters()).toMatchObject({ ignored: 2, ignoredBytes: 16, postedBytes: 0, waiting: 0 });
+});
+
+test("a private database is external a minute after its first connection, and later ones at once", () => {
+  own("10.0.0.1", pod("web-1"));
+  connect("10.0.0.1:40000", "192.168.7.7:5432", { sent: 1 });
+  // Counted at once, named later.
+  expect(core.counters()).toMatchObject({ connections: 0, settling: 1 });
+  core.settle(160n * second - 1n, 1);
+  expect(links()).toEqual([]);
+  core.settle(160n * second, 2);
+  expect(links()).toEqual(["web-1 > external:5432  (client) 1/0"]);
+  connect("10.0.0.1:40001", "192.168.7.7:5432", { bornAt: 170n * second, sent: 20 });
+  core.settle(172n * second, 3);
+  expect(links()).toEqual(["web-1 > external:5432  (client) 21/0"]);
+  // Until an event gives it an owner; and the next waits again.
+  own("192.168.7.7", pod("db-1"));
+  core.release(address("192.168.7.7"), 180n * second);
+  connect("10.0.0.1:40002", "192.168.7.7:5432", { bornAt: 175n * second });
+  connect("10.0.0.1:40003", "192.168.7.7:5432", { bornAt: 181n * second });
+  core.settle(183n * second, 4);
+  expect(links()).toEqual(["web-1 > external:5432  (client) 21/0", "web-1 > db-1:5432  (client) 1/0"]);
+  expect(core.counters().waiting).toBe(1);
 });
 
 describe("source and destination", () => {

@@ -68,8 +68,8 @@ export class Resolver {
   private readonly targets = new Map<string, Target[]>();
   /** Per Service, the numbers of its own owners and what the core was told of their ports. */
   private readonly told = new Map<string, { owner: number; ports: string }>();
-  /** By number, where the ports of every node lead. */
-  private readonly nodePorts = new Map<number, Lead>();
+  /** By number, the Service that has the port on every node, and where it leads. */
+  private readonly nodePorts = new Map<number, { key: string; lead: Lead }>();
   private nodePortsChanged = false;
   /** Per node's owner and port, the pods that have it. */
   private readonly hostPorts = new Map<number, Map<number, Map<string, { as: Owner; port: number }>>>();
@@ -394,7 +394,7 @@ export class Resolver {
     this.nodePortsChanged = false;
     const owner = this.names.owner(anyNode);
     this.names.dropPorts(owner);
-    for (const [port, lead] of this.nodePorts) this.names.port(owner, port, ...lead);
+    for (const [port, { lead }] of this.nodePorts) this.names.port(owner, port, ...lead);
   }
 
   /** The name of the one Service that leads to an owner's port, else "". */
@@ -425,7 +425,7 @@ export class Resolver {
     for (const { port, nodePort, lead } of ports) {
       if (row.addresses.length > 0) this.names.port(owner, port, ...lead);
       if (nodePort === undefined) continue;
-      this.nodePorts.set(nodePort, lead);
+      this.nodePorts.set(nodePort, { key: row.key, lead });
       this.nodePortsChanged = true;
     }
     if (ports.length > 0) this.told.set(row.key, told);
@@ -436,7 +436,9 @@ export class Resolver {
     if (told === undefined) return;
     this.names.dropPorts(told.owner);
     for (const { nodePort } of JSON.parse(told.ports) as { nodePort?: number }[]) {
-      if (nodePort !== undefined && this.nodePorts.delete(nodePort)) this.nodePortsChanged = true;
+      if (nodePort === undefined || this.nodePorts.get(nodePort)?.key !== key) continue;
+      this.nodePorts.delete(nodePort);
+      this.nodePortsChanged = true;
     }
     this.told.delete(key);
   }
