@@ -433,3 +433,111 @@ test("10,000 pods and 1,000 Services are replaced in less than a second of CPU",
   expect(process.cpuUsage(start).user).toBeLessThan(1_000_000);
   expect(counted.assigned).toBe(21_000);
 });
+
+describe("a node's port", () => {
+  const edge = (name: string, more: Partial<PodRow> = {}) =>
+    pod(name, "172.18.0.2", { hostNetwork: true, hostPorts: [{ port: 9100, target: 9100 }], ...more });
+  const ports = (calls: string[]) => calls.filter((call) => /^(port|dropPorts|probe)/.test(call));
+
+  test("that every node has leads where its Service does, until it is gone", () => {
+    const { names, resolver } = setUp();
+    const web = service("web", "", { ports: [{ name: "", port: 80, target: "http", nodePort: 30080 }] });
+    resolver.replace([pod("web-1", "10.0.0.7"), web], 1n);
+    expect(ports(names.take())).toContain('port :30080 web(Deployment web):8080 "web"');
+    resolver.upsert({ ...web, ports: [{ name: "", port: 80, target: "http", nodePort: 30081 }] }, 2n);
+    expect(ports(names.take())).toEqual([
+      "dropPorts web(Service web)",
+      "dropPorts ",
+      'port :30081 web(Deployment web):8080 "web"',
+    ]);
+    resolver.remove("service", "shop/web", 3n);
+    expect(ports(names.take())).toContain("dropPorts ");
+  });
+
+  test("that another Service has taken over stays that one's", () => {
+    const { names, resolver } = setUp();
+    const on = (name: string, nodePort: number) =>
+      service(name, "", { ports: [{ name: "", port: 80, target: 8080, nodePort }] });
+    resolver.replace([on("b", 30081), on("a", 30080)], 1n);
+    names.take();
+    resolver.replace([on("b", 30080), on("a", 30081)], 2n);
+    expect(ports(names.take()).slice(-2).sort()).toEqual([
+      'port :30080 b(Service b):8080 "b"',
+      'port :30081 a(Service a):8080 "a"',
+    ]);
+  });
+
+  test("that a pod has on its node leads to the pod, with the Service that leads there", () => {
+    const web = pod("web-1", "10.0.0.7", { hostPorts: [{ port: 80, target: 8080 }] });
+    expect(ports(told([web, service("web", "10.96.0.1")]))).toContain('port node-a:80 web-1:8080 "web"');
+  });
+
+  test("is the node's while two pods have it", () => {
+    const { names, resolver } = setUp();
+    resolver.replace([edge("old-1"), edge("new-1")], 1n);
+    expect(ports(names.take())).toEqual(["dropPorts node-a"]);
+    resolver.upsert(edge("old-1", { finished: true }), 2n);
+    expect(ports(names.take())).toEqual(["dropPorts node-a", 'port node-a:9100 new-1:9100 ""']);
+    resolver.remove("pod", "uid-new-1", 3n);
+    expect(ports(names.take())).toEqual(["dropPorts node-a"]);
+  });
+
+  test("is a Service's backend", () => {
+    const rows = [
+      node("node-a", "172.18.0.2"),
+      edge("edge-1"),
+      service("edge", "10.96.0.1", { ports: [{ name: "", port: 80, target: 9100 }] }),
+      slice("edge", ["172.18.0.2"], 9100),
+    ];
+    expect(ports(told(rows))).toEqual([
+      "dropPorts node-a",
+      'port node-a:9100 edge-1:9100 "edge"',
+      "dropPorts edge-1",
+      'port edge-1:9100 edge-1:9100 "edge"',
+      'port edge(Service edge):80 edge(Deployment edge):9100 "edge"',
+    ]);
+  });
+});
+
+test("a pod's probes are told, and forgotten with it", () => {
+  const { names, resolver } = setUp();
+  resolver.upsert(pod("web-1", "10.0.0.7", { probes: [8080, 9090] }), 1n);
+  expect(names.take()).toEqual(["assign 0.7 web-1 0", "dropPorts web-1", "probe web-1:8080", "probe web-1:9090"]);
+  resolver.remove("pod", "uid-web-1", 2n);
+  expect(names.take()).toEqual(["release 0.7 2", "dropPorts web-1"]);
+});
+
+test("a node's pod ranges are its own, as long as it is there", () => {
+  const { names, resolver } = setUp();
+  const row = { ...node("node-a", "172.18.0.2"), ranges: ["10.244.1.0/24", "fd00::/64"] };
+  resolver.upsert(row, 1n);
+  expect(names.take()).toEqual(["assign 0.2 node-a 0", "range 1.0/120 node-a waits", "range 0.0/64 node-a waits"]);
+  resolver.upsert({ ...row, ranges: ["10.244.1.0/24"] }, 2n);
+  expect(names.take()).toEqual(["dropRange 1.0/120", "dropRange 0.0/64", "range 1.0/120 node-a waits"]);
+  resolver.remove("node", "node-a", 3n);
+  expect(names.take()).toEqual(["release 0.2 3", "dropRange 1.0/120"]);
+});
+
+describe("a cgroup", () => {
+  const uid = "0a1b2c3d-1111-4222-8333-444455556666";
+  const path = (of: string) => ["cri-containerd-x.scope", `kubepods-pod${of.replaceAll("-", "_")}.slice`];
+  const edge = pod("edge-1", "172.18.0.2", { key: uid, hostNetwork: true });
+
+  test("is its pod's, whichever is known first", () => {
+    const { names, resolver } = setUp();
+    resolver.cgroup(5n, path(uid));
+    resolver.upsert(edge, 1n);
+    resolver.cgroup(6n, path(uid));
+    resolver.cgroup(7n, ["kubelet.service", "system.slice"]);
+    expect(names.take()).toEqual(["cgroup 5 later", "cgroup 5 edge-1", "cgroup 6 edge-1", "cgroup 7 none"]);
+  });
+
+  test("of a static pod is its mirror's", () => {
+    const { names, resolver } = setUp();
+    const hash = "9f".repeat(16);
+    resolver.cgroup(5n, path(hash));
+    resolver.upsert({ ...edge, key: "another", cgroup: hash }, 1n);
+    resolver.cgroup(6n, path(hash));
+    expect(names.take()).toEqual(["cgroup 5 later", "cgroup 5 edge-1", "cgroup 6 edge-1"]);
+  });
+});

@@ -34,12 +34,12 @@ export async function runToEnd(
   return { code: await child.exited, out, error };
 }
 
-/** Starts an agent that names the two ends, on a port of its own, and waits until it is attached. */
-export async function startAgent(ends: Ends, flags: string[] = [], wrap: string[] = []): Promise<Agent> {
+/** Starts an agent with the names of two ends, or of a list, on a port of its own, and waits until it is attached. */
+export async function startAgent(names: Ends | object, flags: string[] = [], wrap: string[] = []): Promise<Agent> {
   const folder = await mkdtemp(join(tmpdir(), "ringside-"));
   await chmod(folder, 0o755); // another user's agent reads it too
   const identities = join(folder, "identities.json");
-  await writeFile(identities, JSON.stringify(podList([ends.client, ends.server])));
+  await writeFile(identities, JSON.stringify("client" in names ? podList([names.client, names.server]) : names));
   const args = ["run", "--listen", "127.0.0.1:0", "--identities", identities, ...quick, ...flags];
   const child = Bun.spawn([...wrap, process.execPath, main, ...args], { stdout: "inherit", stderr: "pipe" });
   let said = "";
