@@ -403,6 +403,7 @@ describe("a probe", () => {
     core.probe(core.owner(pod("web-1")), 80);
     core.cgroup(5n, core.owner(pod("proxy-1")));
     core.cgroup(6n, "none");
+    core.cgroup(1n, "none"); // the root, which every socket has where cgroups are of version 1
   };
   beforeEach(prepare);
 
