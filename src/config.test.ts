@@ -1,0 +1,29 @@
+import { expect, test } from "bun:test";
+import { run } from "./config.ts";
+
+const cidr = (...texts: string[]) => {
+  run.exitOverride().configureOutput({ writeErr: () => {} });
+  run.setOptionValue("cidr", []);
+  return run
+    .parse(
+      texts.flatMap((text) => ["--cidr", text]),
+      { from: "user" },
+    )
+    .opts().cidr;
+};
+
+test("--cidr names networks, one at a time or several", () => {
+  const named = cidr("db=192.168.7.0/24", "office=10.1.0.0/16,six=fd00::/48").map(({ name, bits }) => [name, bits]);
+  expect(named).toEqual([
+    ["db", 120],
+    ["office", 112],
+    ["six", 48],
+  ]);
+});
+
+test.each(["192.168.7.0/24", "db=192.168.7.0", "db=192.168.7.0/33", "=10.0.0.0/8", "a b=10.0.0.0/8", "db=host/8", ""])(
+  "--cidr %p is refused",
+  (text) => {
+    expect(() => cidr(text)).toThrow("It is NAME=CIDR, as in office=10.1.0.0/16.");
+  },
+);

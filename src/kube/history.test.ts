@@ -1,0 +1,157 @@
+/** Histories as an API server tells them, in virtual time: the resolver and the core together. */
+import { beforeEach, expect, test } from "bun:test";
+import type { Core } from "../core/core.ts";
+import { feed, load, type Snapshot, second } from "../core/fixture.ts";
+import type { PodRow, ServiceRow } from "./parse.ts";
+import { Resolver } from "./resolve.ts";
+
+let core: Core;
+let resolver: Resolver;
+let ids: number;
+let sweeps: number;
+
+/** The wall clock's second n is the boot time's. */
+const at = (seconds: number) => BigInt(Math.round(seconds * 1000)) * 1_000_000n;
+const wall = (seconds: number) => seconds * 1000;
+
+beforeEach(async () => {
+  core = await load({ onlyMine: true });
+  resolver = new Resolver(core, (milliseconds) => BigInt(milliseconds) * 1_000_000n, "node-a");
+  ids = 0;
+  sweeps = 0;
+  resolver.upsert(pod("client", "10.0.0.1"), at(0));
+});
+
+const pod = (name: string, address: string, more: Partial<PodRow> = {}): PodRow => ({
+  type: "pod",
+  key: `uid-${name}`,
+  namespace: "shop",
+  name,
+  workload: name,
+  kind: "Pod",
+  node: "node-a",
+  hostNetwork: false,
+  addresses: [address],
+  labels: [`app=${name}`],
+  ports: [],
+  finished: false,
+  ...more,
+});
+
+const service = (name: string, address: string): ServiceRow => ({
+  type: "service",
+  key: `shop/${name}`,
+  namespace: "shop",
+  name,
+  addresses: [address],
+  selector: [`app=${name}`],
+  ports: [{ name: "", port: 80, target: 8080 }],
+});
+
+/** A connection of the client that is born then, with as many bytes as tell it from all others. */
+function call(remote: string, born: number, more: Partial<Snapshot> = {}): void {
+  const sent = 10 ** ids++;
+  feed(core, {
+    id: ids,
+    kind: "final",
+    role: "client",
+    bornAt: at(born),
+    netns: 1,
+    sent,
+    local: "10.0.0.1:40000",
+    remote,
+    ...more,
+  });
+}
+
+function links(now: number): string[] {
+  core.settle(at(now), ++sweeps);
+  return core
+    .links()
+    .map(({ source, destination, port, service, sent }) => {
+      return `${source.name} > ${destination.name}:${port} ${service || "-"} ${sent}`;
+    })
+    .sort();
+}
+
+test("a pod whose event is late", () => {
+  call("10.0.0.7:80", 10);
+  expect(links(12)).toEqual([]);
+  resolver.upsert(pod("late", "10.0.0.7", { startedAt: wall(9) }), at(14));
+  call("10.0.0.7:80", 11);
+  expect(links(14)).toEqual(["client > late:80 - 11"]);
+});
+
+test("a Job's pod that has succeeded keeps its address in the API, and another pod has it", () => {
+  resolver.upsert(pod("job", "10.0.0.7"), at(1));
+  call("10.0.0.7:80", 5);
+  resolver.upsert(pod("job", "10.0.0.7", { finished: true, endedAt: wall(20) }), at(21));
+  resolver.upsert(pod("next", "10.0.0.7", { startedAt: wall(30), readyAt: wall(31) }), at(33));
+  // Three more events of the old one, as when it is deleted.
+  for (const now of [34, 35, 36])
+    resolver.upsert(pod("job", "10.0.0.7", { finished: true, endedAt: wall(20) }), at(now));
+  call("10.0.0.7:80", 19);
+  call("10.0.0.7:80", 32);
+  resolver.remove("pod", "uid-job", at(37));
+  call("10.0.0.7:80", 38);
+  expect(links(40)).toEqual(["client > job:80 - 11", "client > next:80 - 1100"]);
+});
+
+test("a pod made again with its name has its own addresses, each in its time", () => {
+  resolver.upsert(pod("db-0", "10.0.0.7", { key: "first" }), at(1));
+  call("10.0.0.7:80", 5);
+  resolver.remove("pod", "first", at(20));
+  resolver.upsert(pod("db-0", "10.0.0.8", { key: "second", startedAt: wall(21) }), at(23));
+  resolver.upsert(pod("other", "10.0.0.7", { startedAt: wall(24) }), at(26));
+  call("10.0.0.8:80", 22);
+  call("10.0.0.7:80", 25);
+  expect(links(30)).toEqual(["client > db-0:80 - 11", "client > other:80 - 100"]);
+});
+
+test("an address that moves to another node is no longer ours", () => {
+  const from = (born: number, netns: number) => call("10.0.0.1:80", born, { local: "10.0.0.7:40000", netns });
+  resolver.upsert(pod("here", "10.0.0.7"), at(1));
+  from(5, 2);
+  resolver.remove("pod", "uid-here", at(20));
+  resolver.upsert(pod("there", "10.0.0.7", { node: "node-b", startedAt: wall(21) }), at(23));
+  call("10.0.0.7:80", 25);
+  from(25, 3); // another node's, that shares our kernel
+  expect(links(30)).toEqual(["client > there:80 - 10", "here > client:80 - 1"]);
+  expect(core.counters()).toMatchObject({ foreign: 1, foreignBytes: 100 });
+});
+
+test("a Service that is deleted is nobody's from then on; what was dialled before stays its own", () => {
+  resolver.replace([pod("client", "10.0.0.1"), pod("api", "10.0.0.7"), service("api", "10.96.0.1")], at(1));
+  call("10.96.0.1:80", 5);
+  expect(links(8)).toEqual(["client > api:8080 api 1"]);
+  call("10.0.0.7:8080", 9);
+  resolver.remove("service", "shop/api", at(20));
+  call("10.96.0.1:80", 21);
+  call("10.0.0.7:8080", 22);
+  resolver.fresh(at(30));
+  expect(links(30)).toEqual(["client > api:8080 - 1010", "client > api:8080 api 1", "client > external:80 - 100"]);
+});
+
+test("a pod of 3 s that calls a Service once is named, though its event comes after its end", () => {
+  resolver.replace([pod("client", "10.0.0.1"), pod("api", "10.0.0.7"), service("api", "10.96.0.1")], at(1));
+  call("10.96.0.1:80", 11, { local: "10.0.0.9:40000", netns: 9 });
+  expect(links(13)).toEqual([]);
+  resolver.upsert(pod("brief", "10.0.0.9", { startedAt: wall(10) }), at(13.5));
+  expect(links(14)).toEqual(["brief > api:8080 api 1"]);
+  resolver.upsert(pod("brief", "10.0.0.9", { finished: true, endedAt: wall(14) }), at(15));
+  expect(links(20)).toEqual(["brief > api:8080 api 1"]);
+});
+
+test("connections and failures are counted at once, whoever they are with", () => {
+  feed(core, { id: 1, local: "10.0.0.1:40000", remote: "192.168.7.7:80", bornAt: second, role: "client", netns: 1 });
+  feed(core, {
+    id: 2,
+    kind: "failed",
+    local: "10.0.0.1:40001",
+    remote: "192.168.7.7:81",
+    bornAt: second,
+    role: "client",
+    netns: 1,
+  });
+  expect(core.counters()).toMatchObject({ connections: 1, failed: 1, settling: 1, links: 0 });
+});
