@@ -51,24 +51,25 @@ static __always_inline struct kernfs_node *cgroup_parent(struct kernfs_node *nod
 	return READ(node->__parent);
 }
 
-/* bpf_snprintf reads a name where probe reads are refused, too. */
-static __noinline void cgroup_tell(struct tcp_sock *tp)
+/* Sends a cgroup's names up, if that was not done yet; 0 where there was no room. bpf_snprintf
+ * reads a name where probe reads are refused, too. */
+static __noinline bool cgroup_tell(struct tcp_sock *tp)
 {
 	struct kernfs_node *node = cgroup_node(tp);
 	struct cgroup_path *path;
+	u64 id, name;
 	u8 told = 1;
-	u64 name;
 
 	if (!node || !bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_snprintf))
-		return;
-	name = READ(node->id);
-	if (bpf_map_lookup_elem(&cgroups_told, &name))
-		return;
+		return 1;
+	id = READ(node->id);
+	if (bpf_map_lookup_elem(&cgroups_told, &id))
+		return 1;
 	path = bpf_ringbuf_reserve(&cgroups, sizeof(*path), 0);
 	if (!path)
-		return;
-	path->id = name;
-	bpf_map_update_elem(&cgroups_told, &name, &told, BPF_ANY);
+		return 0;
+	path->id = id;
+	bpf_map_update_elem(&cgroups_told, &id, &told, BPF_ANY);
 #pragma unroll
 	for (int i = 0; i < CGROUP_LEVELS; i++) {
 		path->names[i][0] = 0;
@@ -79,6 +80,7 @@ static __noinline void cgroup_tell(struct tcp_sock *tp)
 		node = cgroup_parent(node);
 	}
 	bpf_ringbuf_submit(path, BPF_RB_NO_WAKEUP);
+	return 1;
 }
 
 #endif

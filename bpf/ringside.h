@@ -110,8 +110,10 @@ struct counters {
 	__u64 refused_memory; /* not counted, for the kernel had no memory for the state */
 	__u64 late;	      /* seen first in mid-life and not by the seed */
 	__u64 seeded;
-	__u64 seeds_lost; /* older connections that found no room among the seeds */
-	__u64 clamped;	  /* totals that came out below zero */
+	__u64 seeds_lost;	/* older connections that found no room among the seeds */
+	__u64 clamped;		/* totals that came out below zero */
+	__u64 cgroups_deferred; /* names of a cgroup found no room; its next connection brings them
+				 */
 };
 
 #endif

@@ -198,7 +198,8 @@ static __always_inline struct state *state_begin(struct tcp_sock *tp, u8 role, u
 	state->id = new_id(program);
 	state->born_at = now;
 	state->role = role;
-	cgroup_tell(tp);
+	if (!cgroup_tell(tp))
+		COUNT(cgroups_deferred);
 	COUNT(connections);
 	return state;
 }

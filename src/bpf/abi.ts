@@ -55,7 +55,7 @@ export const control = {
 
 /** Offsets in bytes in struct counters, and its size. */
 export const counters = {
-  size: 104,
+  size: 112,
   records: 0,
   finalsLost: 8,
   finalsLostSent: 16,
@@ -69,6 +69,7 @@ export const counters = {
   seeded: 80,
   seedsLost: 88,
   clamped: 96,
+  cgroupsDeferred: 104,
 } as const;
 
 /** enum role */
