@@ -43,6 +43,9 @@ export async function agent(options: RunOptions): Promise<void> {
     loopback: options.loopback === true,
     onlyMine: options.node !== undefined,
     probes: options.probes === true,
+    aggregate: options.aggregate,
+    maxLinks: options.maxLinks,
+    histograms: options.histograms === true,
   });
   for (const { name, address, bits } of options.cidr) {
     const owner = { type: "external", namespace: "", name, workload: name, kind: "External", mine: false } as const;
@@ -77,6 +80,7 @@ export async function agent(options: RunOptions): Promise<void> {
   const sweep = (): void => {
     sweeping.time(() => probe.sweep(core));
     settle();
+    if (scrapers.abandoned(bootNs())) core.abandon(bootNs());
   };
   const drain = (): void => {
     draining.time(() => probe.drain(core));

@@ -3,6 +3,7 @@ import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typin
 import ms from "ms";
 import pkg from "../package.json" with { type: "json" };
 import { backends } from "./bpf/hooks.ts";
+import { aggregates } from "./core/core.ts";
 import { type Range, rangeOf } from "./kube/address.ts";
 import { defaultMaxConnections } from "./limit.ts";
 
@@ -126,6 +127,21 @@ export const run = new Command("run")
       .env("RINGSIDE_HOLD")
       .argParser(duration(0))
       .default(60_000, "60s"),
+  )
+  .addOption(
+    new Option("--aggregate <by>", "what the ends of kube_ebpf_link_* are")
+      .env("RINGSIDE_AGGREGATE")
+      .choices(aggregates)
+      .default("workload" as const),
+  )
+  .addOption(
+    new Option("--max-links <n>", "rows of kube_ebpf_link_*; what finds no more room counts in rows named other")
+      .env("RINGSIDE_MAX_LINKS")
+      .argParser(whole(1, 1_000_000))
+      .default(2000),
+  )
+  .addOption(
+    new Option("--histograms", "histograms of all durations, not of the servers' alone").env("RINGSIDE_HISTOGRAMS"),
   )
   .addOption(
     new Option("--max-connections <n>", "connections counted at once; 448 bytes of kernel memory each while they live")

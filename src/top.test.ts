@@ -26,6 +26,12 @@ const link = (client: string, server: string, sent: number, requests: number, mo
   buckets: Array.from({ length: 18 }, (_, i) => (i === 4 ? String(requests) : "0")),
   connections: 1,
   active: 1,
+  connect_failures: { refused: 0, timed_out: 0, reset: 0, unreachable: 0, other: 0, aborted: 0 },
+  resets: 0,
+  segments_sent: 0,
+  retransmitted_segments: 0,
+  rtt_us: { sum: 0, count: 0 },
+  connect_us: { sum: 0, count: 0 },
   ...more,
 });
 

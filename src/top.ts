@@ -27,7 +27,7 @@ interface Column {
 }
 
 const COLUMNS: Column[] = [
-  { title: "port", cell: (row) => String(row.port) },
+  { title: "port", cell: (row) => (row.port === 0 ? "*" : String(row.port)) },
   { title: "sent", cell: (row) => formatBytes(row.shown.sent) },
   { title: "received", cell: (row) => formatBytes(row.shown.received) },
   { title: "requests", cell: (row) => String(row.shown.requests) },

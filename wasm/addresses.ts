@@ -1,5 +1,5 @@
 import { allocate, free, table } from "./memory";
-import { EXTERNAL } from "./owners";
+import { drop, EXTERNAL, hold } from "./owners";
 
 /**
  * Who held an address, and when. A generation is an address while one owner held it: [from, until), until 0 while it
@@ -154,7 +154,10 @@ export function setRange(address: usize, bits: u32, owner: u32, waits: u32): voi
     memory.copy(row, rangeKey, RANGE_KEY);
     ranges.add(row, RANGE_KEY);
     store<u32>(lengths + bits * 4, load<u32>(lengths + bits * 4) + 1);
+  } else {
+    drop(changetype<Range>(row).owner);
   }
+  hold(owner);
   changetype<Range>(row).owner = owner;
   changetype<Range>(row).waits = waits;
 }
@@ -162,6 +165,7 @@ export function setRange(address: usize, bits: u32, owner: u32, waits: u32): voi
 export function dropRange(address: usize, bits: u32): void {
   const row = ranges.find(rangeOf(address, bits), RANGE_KEY);
   if (!row) return;
+  drop(changetype<Range>(row).owner);
   ranges.remove(row, RANGE_KEY);
   free(row, offsetof<Range>());
   store<u32>(lengths + bits * 4, load<u32>(lengths + bits * 4) - 1);
@@ -193,13 +197,15 @@ export function assign(address: usize, owner: u32, since: u64): void {
     const before = changetype<Generation>(row.newest);
     if (!before.until) {
       if (before.owner == owner) return;
-      before.until = max(since, before.from);
+      before.until = max<u64>(max(since, before.from), 1);
+      drop(before.owner);
     }
     from = max(since, before.until);
   }
   const generation = changetype<Generation>(allocate(offsetof<Generation>()));
   generation.from = from;
   generation.owner = owner;
+  hold(owner);
   generation.older = row.newest;
   row.newest = changetype<usize>(generation);
 
@@ -216,5 +222,7 @@ export function release(address: usize, at: u64): void {
   const row = addresses.find(address, 16);
   if (!row || !changetype<Address>(row).newest) return;
   const generation = changetype<Generation>(changetype<Address>(row).newest);
-  if (!generation.until) generation.until = max(at, generation.from);
+  if (generation.until) return;
+  generation.until = max<u64>(max(at, generation.from), 1);
+  drop(generation.owner);
 }

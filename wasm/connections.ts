@@ -2,7 +2,18 @@ import { generationAt, isLoopback } from "./addresses";
 import { cgroupOf } from "./cgroups";
 import { counters } from "./counters";
 import { FROM_NODE, noteInner, noteLeg, REDIRECTED } from "./legs";
-import { CLIENT, LINK_BUCKETS, LINK_CONNECTIONS, Link, markChanged, SERVER, sink } from "./links";
+import { add, Link, markChanged, sink, unuse } from "./links";
+import {
+  bucketOf,
+  CONNECT,
+  CONNECT_BUCKETS,
+  CONNECTS,
+  EXCHANGE_BUCKETS,
+  FAILURES,
+  hasHistograms,
+  REASONS,
+  RTT_BUCKETS,
+} from "./measures";
 import { allocate, free, table } from "./memory";
 import { bind, isNodes, netnsOwner } from "./netns";
 import { EXTERNAL, NODE, ownerOf } from "./owners";
@@ -12,21 +23,32 @@ import {
   KIND_FAILED,
   KIND_FINAL,
   KIND_SNAPSHOT,
+  REASON_NONE,
+  REASON_REFUSED,
   RECORD_BORN_AT,
   RECORD_BUCKETS,
   RECORD_CGROUP,
+  RECORD_CONNECT_US,
   RECORD_DURATION_NS,
   RECORD_EXCHANGES,
+  RECORD_FLAGS,
   RECORD_ID,
   RECORD_KIND,
   RECORD_LOCAL,
   RECORD_LOCAL_PORT,
   RECORD_NETNS,
+  RECORD_REASON,
   RECORD_RECEIVED,
   RECORD_REMOTE,
   RECORD_REMOTE_PORT,
+  RECORD_RESET_RECEIVED,
+  RECORD_RESET_SENT,
+  RECORD_RETRANSMITTED,
   RECORD_ROLE,
+  RECORD_SEEDED,
+  RECORD_SEGMENTS,
   RECORD_SENT,
+  RECORD_SRTT_US,
   RECORD_SWEEP,
   ROLE_CLIENT,
   ROLE_SERVER,
@@ -46,18 +68,27 @@ export class Connection {
   id: u64;
   sent: u64;
   received: u64;
-  exchanges: u64;
   duration: u64;
+  /** The low 32 bits, as of all that is no byte and no time. */
+  exchanges: u32;
+  segments: u32;
+  retransmitted: u32;
   /** 0 until it has settled. */
   link: usize;
   /** Its Unsettled until it has settled; after its end, the connection that ended before it. */
   other: usize;
-  sweep: u32;
-  ended: u16;
+  sweep: u16;
   /** Exchanges less those in the buckets: not 0 where a record was made between the two. Look at the next one too. */
-  behind: u16;
+  behind: u8;
+  flags: u8;
   /* u32 buckets[18] */
 }
+
+const ENDED: u8 = 1;
+/** Its reset was counted. */
+const RESET: u8 = 2;
+/** It never was established. */
+const FAILED: u8 = 4;
 
 const CONNECTION_BUCKETS = offsetof<Connection>();
 const CONNECTION_SIZE = CONNECTION_BUCKETS + BUCKETS * 4;
@@ -75,9 +106,17 @@ export class Unsettled {
   netns: u32;
   localPort: u16;
   remotePort: u16;
-  role: u32;
+  role: u8;
+  /** Why it failed: its place among the reasons of measures.ts. */
+  reason: u8;
   /** Its row in cgroups.ts, or 0. */
   cgroup: usize;
+  connectUs: u32;
+  /** The round-trip time that its last record with new bytes had. */
+  rttUs: u32;
+  /** Segments that it had sent before it was seen first. */
+  segments: u32;
+  retransmitted: u32;
 }
 
 const connections = table();
@@ -112,7 +151,7 @@ export function rowOf(record: usize): usize {
 /** Brings into the cache what `observe` will need of a row. Returns something of it, so that the loads stay. */
 export function fetch(row: usize): u32 {
   const connection = changetype<Connection>(row);
-  return load<u32>(row, 64) + load<u32>(connection.link, offsetof<Link>("sent"));
+  return load<u32>(row, 64) + load<u32>(connection.link, 64);
 }
 
 /** Takes one record; `row` is what rowOf said before the records just before it were taken. */
@@ -121,7 +160,7 @@ export function observe(record: usize, row: usize): void {
   const kind = load<u8>(record, RECORD_KIND);
   let at = row ? row : rowOf(record);
   if (kind == KIND_ALIVE) {
-    if (at) changetype<Connection>(at).sweep = load<u32>(record, RECORD_SWEEP);
+    if (at) changetype<Connection>(at).sweep = <u16>load<u32>(record, RECORD_SWEEP);
     return;
   }
   if (!at) {
@@ -130,19 +169,27 @@ export function observe(record: usize, row: usize): void {
   }
 
   const connection = changetype<Connection>(at);
-  connection.sweep = load<u32>(record, RECORD_SWEEP);
+  connection.sweep = <u16>load<u32>(record, RECORD_SWEEP);
   let sent = load<u64>(record, RECORD_SENT) - connection.sent;
   let received = load<u64>(record, RECORD_RECEIVED) - connection.received;
-  let exchanges = load<u64>(record, RECORD_EXCHANGES) - connection.exchanges;
   let duration = load<u64>(record, RECORD_DURATION_NS) - connection.duration;
+  let exchanges = load<u32>(record, RECORD_EXCHANGES) - connection.exchanges;
+  let segments = load<u32>(record, RECORD_SEGMENTS) - connection.segments;
+  let retransmitted = load<u32>(record, RECORD_RETRANSMITTED) - connection.retransmitted;
   if (<i64>sent < 0) sent = 0;
   if (<i64>received < 0) received = 0;
-  if (<i64>exchanges < 0) exchanges = 0;
   if (<i64>duration < 0) duration = 0;
+  if (<i32>exchanges < 0) exchanges = 0;
+  if (<i32>segments < 0) segments = 0;
+  if (<i32>retransmitted < 0) retransmitted = 0;
   connection.sent += sent;
   connection.received += received;
-  connection.exchanges += exchanges;
   connection.duration += duration;
+  connection.exchanges += exchanges;
+  connection.segments += segments;
+  connection.retransmitted += retransmitted;
+  // The path was measured by what moved: a record that repeats is no sample.
+  const rtt = (sent | received) != 0 ? load<u32>(record, RECORD_SRTT_US) : 0;
 
   if (connection.link) {
     const link = changetype<Link>(connection.link);
@@ -150,17 +197,39 @@ export function observe(record: usize, row: usize): void {
     link.received += received;
     link.exchanges += exchanges;
     link.duration += duration;
-    if ((sent | received | exchanges | duration) != 0 && !link.changed) markChanged(link);
+    link.segments += segments;
+    if (retransmitted) link.retransmitted += retransmitted;
+    if (rtt) sample(link, rtt);
+    if ((sent | received | duration | exchanges | segments | retransmitted) != 0 && !link.changed) markChanged(link);
   } else {
+    const unsettled = changetype<Unsettled>(connection.other);
     const role = load<u8>(record, RECORD_ROLE);
-    if (role != ROLE_UNKNOWN) changetype<Unsettled>(connection.other).role = role;
+    if (role != ROLE_UNKNOWN) unsettled.role = role;
+    if (rtt) unsettled.rttUs = rtt;
   }
 
-  connection.behind += <u16>exchanges;
-  if (connection.behind != 0 || duration != 0 || kind != KIND_SNAPSHOT) {
+  connection.behind += <u8>exchanges;
+  const reset = load<u8>(record, RECORD_FLAGS) & (RECORD_RESET_SENT | RECORD_RESET_RECEIVED);
+  if (connection.behind != 0 || duration != 0 || kind != KIND_SNAPSHOT || reset != 0) {
     observeBuckets(connection, record);
+    if (reset && !(connection.flags & (RESET | FAILED))) countReset(connection);
     if (kind == KIND_FINAL || kind == KIND_FAILED) end(connection);
   }
+}
+
+/** One round-trip time, us. */
+function sample(link: Link, us: u32): void {
+  link.rtt += us;
+  link.rtts++;
+  if (hasHistograms()) add(link, RTT_BUCKETS + bucketOf(us), 1);
+}
+
+function countReset(connection: Connection): void {
+  connection.flags |= RESET;
+  if (!connection.link) return;
+  const link = changetype<Link>(connection.link);
+  link.resets++;
+  if (!link.changed) markChanged(link);
 }
 
 function observeBuckets(connection: Connection, record: usize): void {
@@ -179,11 +248,10 @@ function raiseBucket(connection: Connection, bucket: usize, seen: u32): void {
   const more = seen - load<u32>(own);
   if (<i32>more <= 0) return;
   store<u32>(own, seen);
-  connection.behind -= <u16>more;
+  connection.behind -= <u8>more;
   if (!connection.link) return;
   const link = changetype<Link>(connection.link);
-  const total = connection.link + LINK_BUCKETS + bucket * 8;
-  store<u64>(total, load<u64>(total) + more);
+  add(link, EXCHANGE_BUCKETS + bucket, more);
   if (!link.changed) markChanged(link);
 }
 
@@ -197,16 +265,15 @@ function meet(record: usize, kind: u8): usize {
     }
     return 0;
   }
-  if (kind == KIND_FAILED) {
-    counters.failed++;
-    return 0;
-  }
-
   const at = allocate(CONNECTION_SIZE);
   const connection = changetype<Connection>(at);
   connection.id = load<u64>(record, RECORD_ID);
   connections.add(at, 8);
   counters.connections++;
+  if (kind == KIND_FAILED) {
+    counters.failed++;
+    connection.flags = FAILED;
+  }
 
   const local = record + RECORD_LOCAL;
   const remote = record + RECORD_REMOTE;
@@ -219,6 +286,7 @@ function meet(record: usize, kind: u8): usize {
     if (!postsLoopback) {
       counters.loopback++;
       connection.link = changetype<usize>(loopback);
+      loopback.users++;
       loopback.active++;
       return at;
     }
@@ -231,6 +299,12 @@ function meet(record: usize, kind: u8): usize {
   unsettled.netns = load<u32>(record, RECORD_NETNS);
   unsettled.localPort = load<u16>(record, RECORD_LOCAL_PORT);
   unsettled.remotePort = load<u16>(record, RECORD_REMOTE_PORT);
+  unsettled.reason = reasonOf(load<u8>(record, RECORD_REASON));
+  if (load<u8>(record, RECORD_FLAGS) & RECORD_SEEDED) {
+    unsettled.segments = load<u32>(record, RECORD_SEGMENTS);
+    unsettled.retransmitted = load<u32>(record, RECORD_RETRANSMITTED);
+  }
+  unsettled.connectUs = load<u32>(record, RECORD_CONNECT_US);
   unsettled.cgroup = cgroupOf(load<u64>(record, RECORD_CGROUP));
   if (unsettled.cgroup && load<u8>(record, RECORD_ROLE) == ROLE_CLIENT) noteClient(unsettled);
   connection.other = changetype<usize>(unsettled);
@@ -289,38 +363,63 @@ export function postLoopback(unsettled: Unsettled): void {
   post(unsettled, loopback);
 }
 
+/** The place of a connect's failure among the reasons; the last is that its own application gave it up. */
+function reasonOf(reason: u8): u8 {
+  return reason == REASON_NONE ? <u8>REASONS - 1 : reason - REASON_REFUSED;
+}
+
+export function isFailed(unsettled: Unsettled): bool {
+  return (changetype<Connection>(unsettled.connection).flags & FAILED) != 0;
+}
+
 /** Gives a connection its link, and the link all that the connection has had so far. */
 export function post(unsettled: Unsettled, link: Link): void {
   const connection = changetype<Connection>(unsettled.connection);
-  const at = changetype<usize>(link);
   link.sent += connection.sent;
   link.received += connection.received;
   link.exchanges += connection.exchanges;
   link.duration += connection.duration;
+  link.segments += connection.segments - unsettled.segments;
+  link.retransmitted += connection.retransmitted - unsettled.retransmitted;
   for (let i: usize = 0; i < BUCKETS; i++) {
-    const bucket = at + LINK_BUCKETS + i * 8;
-    store<u64>(bucket, load<u64>(bucket) + load<u32>(changetype<usize>(connection) + CONNECTION_BUCKETS + i * 4));
+    add(link, EXCHANGE_BUCKETS + i, load<u32>(changetype<usize>(connection) + CONNECTION_BUCKETS + i * 4));
   }
-  store<u64>(at + LINK_CONNECTIONS, load<u64>(at + LINK_CONNECTIONS) + 1);
-  link.active++;
+  if (connection.flags & RESET) link.resets++;
+  if (unsettled.rttUs) sample(link, unsettled.rttUs);
+  if (connection.flags & FAILED) add(link, FAILURES + min<usize>(unsettled.reason, REASONS - 1), 1);
+  else postConnect(unsettled, link);
   if (!link.changed) markChanged(link);
 
   free(changetype<usize>(unsettled), offsetof<Unsettled>());
-  connection.link = at;
+  connection.link = changetype<usize>(link);
   connection.other = 0;
-  if (connection.ended) leave(connection);
+  link.users++;
+  link.active++;
+  if (connection.flags & ENDED) leave(connection);
+}
+
+/** An established connection, and how long a client waited for it. */
+function postConnect(unsettled: Unsettled, link: Link): void {
+  link.connections++;
+  const us = unsettled.connectUs;
+  if (unsettled.role != ROLE_CLIENT || !us) return;
+  add(link, CONNECT, us);
+  add(link, CONNECTS, 1);
+  if (hasHistograms()) add(link, CONNECT_BUCKETS + bucketOf(us), 1);
 }
 
 /** Its last word was heard, or will not come. One that has not settled yet stays until it has. */
 function end(connection: Connection): void {
-  if (connection.ended) return;
-  connection.ended = 1;
+  if (connection.flags & ENDED) return;
+  connection.flags |= ENDED;
   counters.connections--;
   if (connection.link) leave(connection);
 }
 
 function leave(connection: Connection): void {
-  changetype<Link>(connection.link).active--;
+  const link = changetype<Link>(connection.link);
+  link.active--;
+  if (!link.changed) markChanged(link);
   connection.other = ended;
   ended = changetype<usize>(connection);
 }
@@ -330,6 +429,7 @@ export function forgetEnded(): void {
   while (endedBefore) {
     const at = endedBefore;
     endedBefore = changetype<Connection>(at).other;
+    unuse(changetype<Link>(changetype<Connection>(at).link));
     connections.remove(at, 8);
     free(at, CONNECTION_SIZE);
   }
@@ -348,7 +448,7 @@ export function endUnheard(sweep: u32, refresh: u32): void {
     const at = connections.at(slotToCheck);
     if (!at) continue;
     const connection = changetype<Connection>(at);
-    if (connection.ended || <i32>(sweep - connection.sweep) <= <i32>(2 * refresh)) continue;
+    if (connection.flags & ENDED || <i32>(<i16>(<u16>sweep - connection.sweep)) <= <i32>(2 * refresh)) continue;
     counters.finalsMissed++;
     end(connection);
   }

@@ -24,6 +24,11 @@ export class Counters {
   unnamedBytes: u64;
   finalsMissed: u64;
   links: u64;
+  /** Connections whose link had no room, and which count in the row of all others. */
+  capped: u64;
+  /** Rows of links, and of pairs of pods, as --max-links limits each. */
+  linkRows: u64;
+  pairRows: u64;
   series: u64;
   seriesHeld: u64;
   postedBytes: u64;
@@ -31,4 +36,4 @@ export class Counters {
   postedExternalBytes: u64;
 }
 
-export const counters = changetype<Counters>(memory.data(8 * 23, 8));
+export const counters = changetype<Counters>(memory.data(8 * 26, 8));

@@ -1,8 +1,10 @@
 import { ingest as walk } from "./batch";
 import { setLoopback } from "./connections";
+import { setHistograms } from "./measures";
 import { Area } from "./memory";
-import { addOwner, addText, dropPorts, setPort, setProbe } from "./owners";
-import { REPORT_ROW, reportCounters, reportLinks } from "./report";
+import { addOwner, addText, drop, dropPorts, hold, setOther, setPort, setProbe } from "./owners";
+import { reportCounters, reportLinks, reportRow } from "./report";
+import { abandon, setLinks } from "./series";
 import { assigned, cgroupTold, configure, fresh, host, ranged, released, settle, unranged } from "./settle";
 import { render } from "./text";
 import { written, writtenBytes } from "./writer";
@@ -10,17 +12,23 @@ import { written, writtenBytes } from "./writer";
 /** What src/core/core.ts sees. Pointers are valid until the next call. */
 
 export {
+  abandon,
   addOwner,
   cgroupTold as cgroup,
   configure,
+  drop,
   dropPorts,
   fresh,
+  hold,
   host,
-  REPORT_ROW,
   render,
   reportCounters,
   reportLinks,
+  reportRow,
+  setHistograms,
+  setLinks,
   setLoopback,
+  setOther,
   setPort,
   setProbe,
   settle,

@@ -1,63 +1,96 @@
 import { counters } from "./counters";
-import { allocate, table } from "./memory";
-import { BUCKETS } from "./record";
+import { MOST_MEASURES, measures } from "./measures";
+import { allocate, free, table } from "./memory";
+import { isGone, Owner, ownerOf } from "./owners";
+import { attach, detach, linkRow } from "./series";
 
 export const CLIENT: u32 = 1;
 export const SERVER: u32 = 2;
-
-/** The totals of one or many connections as the reporter's own socket has them: what it sent and what it received. */
-@unmanaged
-export class Totals {
-  sent: u64;
-  received: u64;
-  exchanges: u64;
-  duration: u64;
-}
+/** In the reporter's place: its connections are a kubelet's probes, and count for their pods only. */
+export const PROBE: u32 = 4;
+/** In the reporter's place: it holds what found no row of its own, and its other end is any of that kind. */
+const OTHER: u32 = 8;
+/** A server's port that no Service and no container declares, of the range that the kernel chooses from. */
+export const EPHEMERAL: u32 = 0;
 
 /**
- * What one side saw of the connections between two owners on one port of the server. The first cache line is all that
- * a snapshot without a new exchange touches.
+ * What one side saw of the connections between two owners on one port of the server: the measures (measures.ts), then
+ * the same as the rows were last told them. A snapshot touches the second cache line only, and its buckets.
  */
 @unmanaged
 export class Link {
   source: u32;
   destination: u32;
-  /** The port in the low 16 bits, the reporter above, then whether it is the kubelet's probes. */
+  /** The port in the low 16 bits, above it the reporter and what stands in its place. */
   way: u32;
   service: u32;
   next: usize;
+  prev: usize;
+  nextChanged: usize;
+  /** The rows that it counts in, or 0. */
+  podRow: usize;
+  portRow: usize;
+  pairRow: usize;
+  linkRow: usize;
+  /** They fill the first cache line. */
+  private spare: u32;
+  private spare2: u64;
+  private spare3: u64;
+
   /** On the list of changed links (a sink always says so, and is on none). */
   changed: u32;
-  nextChanged: usize;
-  active: u32;
+  /** Connections that the core holds and that count here. */
+  users: u32;
   sent: u64;
   received: u64;
   exchanges: u64;
   duration: u64;
-  /* u64 buckets[18] */
+  segments: u64;
+  rtt: u64;
+  rtts: u64;
+  retransmitted: u64;
+  connections: u64;
+  active: u64;
+  resets: u64;
 }
 
-export const LINK_KEY: usize = 16;
-export const LINK_TOTALS = offsetof<Link>("sent");
-export const LINK_BUCKETS = offsetof<Link>();
-/** What the series were last told: Totals, then buckets. */
-export const LINK_TOLD = LINK_BUCKETS + BUCKETS * 8;
-export const LINK_CONNECTIONS = LINK_TOLD + offsetof<Totals>() + BUCKETS * 8;
-/** The settle that made it, boot time in ns. */
-export const LINK_BORN = LINK_CONNECTIONS + 8;
-/** The series that it counts in: one pointer of each kind, or 0. */
-export const LINK_SERIES = LINK_BORN + 8;
-const LINK_SIZE = LINK_SERIES + 4 * 4;
+const LINK_KEY: usize = 16;
+const MEASURES = offsetof<Link>("sent");
 
 const links = table();
 const key = memory.data(16, 8);
 
 export let firstLink: usize = 0;
 let lastLink: usize = 0;
-export let firstChanged: usize = 0;
+let firstChanged: usize = 0;
 let lastChanged: usize = 0;
+/** Links may have lost what they live for. */
+let swept: bool = true;
 
-/** Tells the next projection to look at the link. First in, first out: the links' births stay in order. */
+function bytesOf(count: usize): usize {
+  return (MEASURES + 2 * count * 8 + 63) & ~63;
+}
+
+export function measureAt(link: usize, measure: usize): usize {
+  return link + MEASURES + measure * 8;
+}
+
+/** What the measure has grown by since the last call. */
+export function grown(link: usize, measure: usize): u64 {
+  const told = measureAt(link, measures + measure);
+  const total = load<u64>(measureAt(link, measure));
+  const more = total - load<u64>(told);
+  if (more) store<u64>(told, total);
+  return more;
+}
+
+/** Adds to a measure; the link is to be marked as changed. */
+export function add(link: Link, measure: usize, more: u64): void {
+  const at = measureAt(changetype<usize>(link), measure);
+  store<u64>(at, load<u64>(at) + more);
+}
+
+/** Tells the next projection to look at the link. */
 export function markChanged(link: Link): void {
   const at = changetype<usize>(link);
   link.changed = 1;
@@ -67,41 +100,109 @@ export function markChanged(link: Link): void {
   lastChanged = at;
 }
 
-export function clearChanged(): void {
-  firstChanged = 0;
-  lastChanged = 0;
+/** The next link that has changed, taken off the list; 0 after the last. */
+export function nextChanged(): usize {
+  const at = firstChanged;
+  if (!at) return 0;
+  const link = changetype<Link>(at);
+  firstChanged = link.nextChanged;
+  if (!firstChanged) lastChanged = 0;
+  link.changed = 0;
+  return at;
 }
 
 /** A place for totals that are counted and never posted. */
 export function sink(): Link {
-  const link = changetype<Link>(allocate(LINK_SIZE));
+  const link = changetype<Link>(allocate(bytesOf(MOST_MEASURES)));
   link.changed = 1;
   return link;
 }
 
-/** In the reporter's place: its connections are a kubelet's probes, and count for their pods only. */
-export const PROBE: u32 = 4;
-
-/** The link of that key, made at `now` where there was none. */
+/** The link of a connection that settles at `now`, made where there was none. */
 export function linkOf(source: u32, destination: u32, port: u32, reporter: u32, service: u32, now: u64): Link {
-  store<u32>(key, source, 0);
-  store<u32>(key, destination, 4);
-  store<u32>(key, port | (reporter << 16), 8);
-  store<u32>(key, service, 12);
-  const found = links.find(key, LINK_KEY);
-  if (found) return changetype<Link>(found);
+  const known = find(source, destination, port | (reporter << 16), service);
+  if (known) return changetype<Link>(known);
 
-  const at = allocate(LINK_SIZE);
+  const probe = (reporter & PROBE) != 0;
+  const server = (reporter & SERVER) != 0;
+  let row: usize = probe ? 0 : linkRow(source, destination, port, server, service, now, false);
+  if (!probe && !row) {
+    counters.capped++;
+    row = linkRow(source, destination, port, server, service, now, true);
+    if (server) {
+      source = ownerOf(source).other;
+    } else {
+      destination = ownerOf(destination).other;
+      port = 0;
+    }
+    service = 0;
+    reporter |= OTHER;
+    const other = find(source, destination, port | (reporter << 16), service);
+    if (other) return changetype<Link>(other);
+  }
+
+  const at = allocate(bytesOf(measures));
   const link = changetype<Link>(at);
   memory.copy(at, key, LINK_KEY);
-  store<u64>(at + LINK_BORN, now);
   links.add(at, LINK_KEY);
+  link.prev = lastLink;
   if (lastLink) changetype<Link>(lastLink).next = at;
   else firstLink = at;
   lastLink = at;
-  if (!isProbe(link)) counters.links++;
+  ownerOf(source).used = 1;
+  ownerOf(destination).used = 1;
+  if (!probe) counters.links++;
+  attach(link, row, now);
   markChanged(link);
   return link;
+}
+
+function find(source: u32, destination: u32, way: u32, service: u32): usize {
+  store<u32>(key, source, 0);
+  store<u32>(key, destination, 4);
+  store<u32>(key, way, 8);
+  store<u32>(key, service, 12);
+  return links.find(key, LINK_KEY);
+}
+
+/** A connection of the link is forgotten. */
+export function unuse(link: Link): void {
+  if (!--link.users && isDone(link)) swept = false;
+}
+
+/** Somebody who was an end of links is gone. */
+export function sweepLater(): void {
+  swept = false;
+}
+
+/** No new connection will come to it. */
+function isDone(link: Link): bool {
+  return isGone(ownerOf(link.source)) || isGone(ownerOf(link.destination));
+}
+
+/** Removes the links of whoever is gone, once they are told and nothing counts in them. Whether there was a reason. */
+export function sweepLinks(): bool {
+  if (swept) return false;
+  swept = true;
+  let at = firstLink;
+  while (at) {
+    const link = changetype<Link>(at);
+    at = link.next;
+    if (!link.users && !link.changed && isDone(link)) remove(link);
+  }
+  return true;
+}
+
+function remove(link: Link): void {
+  const at = changetype<usize>(link);
+  detach(link);
+  links.remove(at, LINK_KEY);
+  if (link.prev) changetype<Link>(link.prev).next = link.next;
+  else firstLink = link.next;
+  if (link.next) changetype<Link>(link.next).prev = link.prev;
+  else lastLink = link.prev;
+  if (!isProbe(link)) counters.links--;
+  free(at, bytesOf(measures));
 }
 
 /** Port and reporter, taken apart. */
@@ -109,8 +210,8 @@ export function portOfLink(link: Link): u32 {
   return link.way & 0xffff;
 }
 
-export function reporterOf(link: Link): u32 {
-  return (link.way >> 16) & 3;
+export function isServer(link: Link): bool {
+  return (link.way & (SERVER << 16)) != 0;
 }
 
 export function isProbe(link: Link): bool {

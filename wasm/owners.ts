@@ -1,3 +1,4 @@
+import { sweepLater } from "./links";
 import { Area, allocate, free, table } from "./memory";
 
 /**
@@ -40,7 +41,13 @@ export class Owner {
   name: u32;
   workload: u32;
   kind: u32;
+  /** The owner that stands for any of its kind. */
+  other: u32;
   ports: usize;
+  /** Objects and addresses that are its own: without any it is gone. */
+  holds: u32;
+  /** It was an end of a link. */
+  used: u32;
 }
 
 const owners = changetype<Area>(memory.data(8));
@@ -89,6 +96,26 @@ export function ownerOf(number: u32): Owner {
   return changetype<Owner>(load<usize>(owners.start + number * 4));
 }
 
+/** Says who stands for any owner of its kind. */
+export function setOther(number: u32, other: u32): void {
+  ownerOf(number).other = other;
+}
+
+/** Something is its own. */
+export function hold(number: u32): void {
+  ownerOf(number).holds++;
+}
+
+/** That is its own no more. */
+export function drop(number: u32): void {
+  const owner = ownerOf(number);
+  if (!--owner.holds && owner.used) sweepLater();
+}
+
+export function isGone(owner: Owner): bool {
+  return !owner.holds;
+}
+
 function findPort(owner: u32, port: u32): usize {
   store<u32>(portKey, owner, 0);
   store<u32>(portKey, port, 4);
@@ -119,6 +146,9 @@ function madePort(owner: u32, port: u32): Port {
 /** Says what `owner`'s port really is; the last word counts. */
 export function setPort(owner: u32, port: u32, toOwner: u32, toPort: u32, service: u32): void {
   const entry = madePort(owner, port);
+  const before = entry.toOwner;
+  if (toOwner != owner) hold(toOwner);
+  if (before != owner) drop(before);
   entry.toOwner = toOwner;
   entry.toPort = toPort;
   entry.service = service;
@@ -134,6 +164,7 @@ export function dropPorts(owner: u32): void {
   while (row.ports) {
     const at = row.ports;
     row.ports = changetype<Port>(at).next;
+    if (changetype<Port>(at).toOwner != owner) drop(changetype<Port>(at).toOwner);
     ports.remove(at, PORT_KEY);
     free(at, offsetof<Port>());
   }

@@ -1,20 +1,8 @@
 import { counters } from "./counters";
-import {
-  clearChanged,
-  firstChanged,
-  isProbe,
-  LINK_BORN,
-  LINK_BUCKETS,
-  LINK_SERIES,
-  LINK_TOLD,
-  Link,
-  portOfLink,
-  reporterOf,
-  SERVER,
-  Totals,
-} from "./links";
-import { allocate, table } from "./memory";
-import { EXTERNAL, Owner, ownerOf, POD } from "./owners";
+import { grown, isProbe, isServer, Link, nextChanged, portOfLink, sweepLinks } from "./links";
+import { ACTIVE, CONNECT, DURATION, EXCHANGE_BUCKETS, EXCHANGES, measures, RECEIVED, SENT } from "./measures";
+import { allocate, free, table } from "./memory";
+import { EXTERNAL, isGone, NODE, Owner, ownerOf, POD } from "./owners";
 import { BUCKETS } from "./record";
 import { ascii, begin, decimal, keep, label } from "./writer";
 
@@ -22,8 +10,11 @@ import { ascii, begin, decimal, keep, label } from "./writer";
  * The rows of the exposition: projections of links, keyed by labels. Brought up to date from the links that changed, so
  * that a scrape is one snapshot.
  *
- * A counter that appears at a value other than 0 is invisible to increase(), so a row is held at 0 until every scraper
- * has had the 0.
+ *   born -> held at 0 until every scraper has had the 0 -> shown -> leaving: nobody counts in it any more
+ *        -> shown until every scraper has had its last value twice -> gone
+ *
+ * A counter that appears at a value other than 0 is invisible to increase(), and so is what it grew by since its last
+ * scrape when it disappears.
  */
 
 /** The sets of labels. */
@@ -32,17 +23,9 @@ export const PORT_ROWS: usize = 1;
 export const PAIR_ROWS: usize = 2;
 export const LINK_ROWS: usize = 3;
 
-/** What the rows of each hold. */
-export const POD_TRANSMITTED: usize = 0;
-export const POD_REQUESTS: usize = 1;
-export const PORT_ACKNOWLEDGED: usize = 0;
-export const PORT_REQUESTS: usize = 1;
-export const PORT_DURATION: usize = 2;
-export const PORT_BUCKETS: usize = 3;
-export const PAIR_REQUESTS: usize = 0;
-export const LINK_SENT: usize = 0;
-export const LINK_RECEIVED: usize = 1;
-export const LINK_REQUESTS: usize = 2;
+/** What the ends of a row of links are. */
+const BY_POD: u32 = 0;
+const BY_NAMESPACE: u32 = 2;
 
 @unmanaged
 export class Series {
@@ -54,22 +37,38 @@ export class Series {
   text4: u32;
   text5: u32;
   text6: u32;
+  text7: u32;
+  text8: u32;
   rest: u32;
+  /** The rows of its set, in the order of their births. */
   next: usize;
+  prev: usize;
   nextHeld: usize;
+  nextLeaving: usize;
   /** From here on every scrape shows it, boot time in ns. */
   born: u64;
+  /** While it leaves: from here on every scrape shows its last value, and then, shows it again. */
+  since: u64;
   /** `{name="value",...` without the closing brace. */
   labels: usize;
+  /** Links that count in it. */
+  links: u32;
+  /** Of a pod's rows: whose they are. */
+  owner: u32;
   held: u32;
-  /* u64 values[] */
+  leaving: u32;
+  /** While it leaves: its last value was scraped by all. */
+  scraped: u32;
+  /* u64 values[], by measure */
 }
 
-const KEY: usize = 32;
+const KEY: usize = 40;
 const VALUES = offsetof<Series>();
 /** In `rest`, above the port; the set is above these. */
 const BY_SERVER: u32 = 1 << 16;
 const AGAIN: u32 = 1 << 17;
+const ANY: u32 = 1 << 18;
+const SET: u32 = 19;
 
 const series = table();
 const draft = changetype<Series>(memory.data(offsetof<Series>(), 8));
@@ -77,37 +76,61 @@ const first = memory.data(4 * 4);
 const last = memory.data(4 * 4);
 let firstHeld: usize = 0;
 let lastHeld: usize = 0;
+let firstLeaving: usize = 0;
 let lastRender: u64 = 0;
+
+let level: u32 = 1;
+let most: u64 = 2000;
+/** The number of the text "Namespace". */
+let namespaceKind: u32 = 0;
+
+/** By what links are told (0 pod, 1 workload, 2 namespace), and in how many rows. */
+export function setLinks(aggregate: u32, limit: u32, namespaceText: u32): void {
+  level = aggregate;
+  most = limit;
+  namespaceKind = namespaceText;
+}
 
 export function firstOf(rows: usize): usize {
   return load<usize>(first + rows * 4);
 }
 
-export function valueAt(row: usize, value: usize): usize {
-  return row + VALUES + value * 8;
+export function valueAt(row: usize, measure: usize): usize {
+  return row + VALUES + measure * 8;
 }
 
-/** Values in a row of that set. */
-function valuesOf(rows: usize): usize {
-  if (rows == PORT_ROWS) return PORT_BUCKETS + BUCKETS;
-  return rows == LINK_ROWS ? 3 : 2;
+/** Whether a row of links is one that the server reports. */
+export function isByServer(row: usize): bool {
+  return (changetype<Series>(row).rest & BY_SERVER) != 0;
+}
+
+function clearDraft(rows: usize): void {
+  memory.fill(changetype<usize>(draft), 0, KEY);
+  draft.rest = (<u32>rows) << SET;
+}
+
+function drafted(): usize {
+  return series.find(changetype<usize>(draft), KEY);
 }
 
 /** The row whose key is in `draft`, made where there was none. */
-function rowOf(rows: usize, link: Link): usize {
-  draft.rest |= (<u32>rows) << 18;
-  const found = series.find(changetype<usize>(draft), KEY);
+function rowOf(rows: usize, now: u64): usize {
+  const found = drafted();
   if (found) return found;
 
-  const at = allocate(VALUES + valuesOf(rows) * 8);
+  const at = allocate(VALUES + measures * 8);
   memory.copy(at, changetype<usize>(draft), KEY);
   series.add(at, KEY);
   const row = changetype<Series>(at);
   // Renders after the link settled have had the row, and those before the last render have not.
-  row.born = max(load<u64>(changetype<usize>(link) + LINK_BORN), lastRender);
+  row.born = max(now, lastRender);
   row.labels = labelsOf(rows, row);
   row.held = 1;
-  append(first + rows * 4, last + rows * 4, at);
+  const tail = load<usize>(last + rows * 4);
+  row.prev = tail;
+  if (tail) changetype<Series>(tail).next = at;
+  else store<usize>(first + rows * 4, at);
+  store<usize>(last + rows * 4, at);
   if (lastHeld) changetype<Series>(lastHeld).nextHeld = at;
   else firstHeld = at;
   lastHeld = at;
@@ -116,95 +139,139 @@ function rowOf(rows: usize, link: Link): usize {
   return at;
 }
 
-function append(head: usize, tail: usize, row: usize): void {
-  if (load<usize>(tail)) changetype<Series>(load<usize>(tail)).next = row;
-  else store<usize>(head, row);
-  store<usize>(tail, row);
+function draftEnd(text: usize, end: Owner, any: bool): void {
+  const whole = level == BY_NAMESPACE && !any;
+  const namespaced = end.type != EXTERNAL && end.type != NODE;
+  store<u32>(text, end.namespace, 0);
+  store<u32>(text, whole && end.type != EXTERNAL ? 0 : end.workload, 4);
+  store<u32>(text, whole && namespaced ? namespaceKind : end.kind, 8);
+  store<u32>(text, level == BY_POD ? end.name : 0, 12);
 }
 
-function clearDraft(): void {
-  memory.fill(changetype<usize>(draft), 0, KEY);
+/** Its row, made where there was none; 0 where there is none and no room. `any`: of all that found none. */
+export function linkRow(from: u32, to: u32, port: u32, server: bool, service: u32, now: u64, any: bool): usize {
+  const source = ownerOf(any ? ownerOf(from).other : from);
+  const destination = ownerOf(any ? ownerOf(to).other : to);
+  // The server's end of such a destination is counted too, by this agent or another.
+  const again = !server && destination.type != EXTERNAL;
+  clearDraft(LINK_ROWS);
+  draftEnd(changetype<usize>(draft), source, any);
+  draftEnd(changetype<usize>(draft) + 16, destination, any);
+  draft.rest |= (server ? BY_SERVER : 0) | (again ? AGAIN : 0);
+  if (any) {
+    draft.rest |= ANY;
+    return rowOf(LINK_ROWS, now);
+  }
+  if (level != BY_NAMESPACE) {
+    draft.text8 = service;
+    draft.rest |= port;
+  }
+  const found = drafted();
+  if (found) return found;
+  if (counters.linkRows >= most) return 0;
+  counters.linkRows++;
+  return rowOf(LINK_ROWS, now);
 }
 
-function podRow(pod: Owner, link: Link): usize {
-  clearDraft();
-  draft.text0 = pod.namespace;
-  draft.text1 = pod.name;
-  return rowOf(POD_ROWS, link);
+function podRow(owner: u32, now: u64): usize {
+  clearDraft(POD_ROWS);
+  draft.text0 = ownerOf(owner).namespace;
+  draft.text1 = ownerOf(owner).name;
+  return owned(rowOf(POD_ROWS, now), owner);
 }
 
-function portRow(pod: Owner, link: Link): usize {
-  clearDraft();
-  draft.text0 = pod.namespace;
-  draft.text1 = pod.name;
-  draft.rest = portOfLink(link);
-  return rowOf(PORT_ROWS, link);
+function portRow(owner: u32, port: u32, now: u64): usize {
+  clearDraft(PORT_ROWS);
+  draft.text0 = ownerOf(owner).namespace;
+  draft.text1 = ownerOf(owner).name;
+  draft.rest |= port;
+  return owned(rowOf(PORT_ROWS, now), owner);
 }
 
-function pairRow(source: Owner, destination: Owner, link: Link): usize {
-  clearDraft();
+function owned(at: usize, owner: u32): usize {
+  const row = changetype<Series>(at);
+  if (!row.links || isGone(ownerOf(row.owner))) row.owner = owner;
+  return at;
+}
+
+function draftPair(source: Owner, destination: Owner, port: u32): void {
+  clearDraft(PAIR_ROWS);
   draft.text0 = source.namespace;
   draft.text1 = source.name;
   draft.text2 = destination.namespace;
   draft.text3 = destination.name;
-  draft.rest = portOfLink(link);
-  return rowOf(PAIR_ROWS, link);
+  draft.rest |= port | (isAny(source) ? ANY : 0);
 }
 
-function linkRow(source: Owner, destination: Owner, link: Link): usize {
-  clearDraft();
-  draft.text0 = source.namespace;
-  draft.text1 = source.workload;
-  draft.text2 = source.kind;
-  draft.text3 = destination.namespace;
-  draft.text4 = destination.workload;
-  draft.text5 = destination.kind;
-  draft.text6 = link.service;
-  // The server's end of such a destination is counted too, by this agent or another.
-  const again = reporterOf(link) != SERVER && destination.type != EXTERNAL;
-  draft.rest = portOfLink(link) | (reporterOf(link) == SERVER ? BY_SERVER : 0) | (again ? AGAIN : 0);
-  return rowOf(LINK_ROWS, link);
+/** Whether it stands for any of its kind. */
+function isAny(owner: Owner): bool {
+  return changetype<usize>(ownerOf(owner.other)) == changetype<usize>(owner);
+}
+
+function pairRow(source: Owner, destination: Owner, port: u32, now: u64): usize {
+  draftPair(source, destination, port);
+  if (!isAny(source) && !drafted()) {
+    if (counters.pairRows < most) counters.pairRows++;
+    else draftPair(ownerOf(source.other), destination, port);
+  }
+  return rowOf(PAIR_ROWS, now);
+}
+
+/** Gives a link its rows. */
+export function attach(link: Link, row: usize, now: u64): void {
+  const server = isServer(link);
+  const own = server ? link.destination : link.source;
+  const port = portOfLink(link);
+  link.linkRow = row;
+  if (ownerOf(own).type == POD) {
+    link.podRow = podRow(own, now);
+    if (server) link.portRow = portRow(own, port, now);
+  }
+  const source = ownerOf(link.source);
+  const destination = ownerOf(link.destination);
+  if (server && source.type == POD && destination.type == POD && !isProbe(link)) {
+    link.pairRow = pairRow(source, destination, port, now);
+  }
+  use(link.podRow, 1);
+  use(link.portRow, 1);
+  use(link.pairRow, 1);
+  use(link.linkRow, 1);
+}
+
+export function detach(link: Link): void {
+  use(link.podRow, -1);
+  use(link.portRow, -1);
+  use(link.pairRow, -1);
+  use(link.linkRow, -1);
+}
+
+function use(row: usize, by: i32): void {
+  if (row) changetype<Series>(row).links += by;
 }
 
 function labelsOf(rows: usize, row: Series): usize {
   begin();
   if (rows == POD_ROWS || rows == PORT_ROWS) {
-    ascii('{namespace="');
-    label(row.text0);
-    ascii('",name="');
-    label(row.text1);
-    if (rows == PORT_ROWS) {
-      ascii('",port="');
-      decimal(row.rest & 0xffff);
-    }
+    text('{namespace="', row.text0);
+    text('",name="', row.text1);
+    if (rows == PORT_ROWS) port('",port="', row);
   } else if (rows == PAIR_ROWS) {
-    ascii('{source_namespace="');
-    label(row.text0);
-    ascii('",source_name="');
-    label(row.text1);
-    ascii('",destination_namespace="');
-    label(row.text2);
-    ascii('",destination_name="');
-    label(row.text3);
-    ascii('",destination_port="');
-    decimal(row.rest & 0xffff);
+    text('{source_namespace="', row.text0);
+    text('",source_name="', row.text1);
+    text('",destination_namespace="', row.text2);
+    text('",destination_name="', row.text3);
+    port('",destination_port="', row);
   } else {
-    ascii('{source_namespace="');
-    label(row.text0);
-    ascii('",source_workload="');
-    label(row.text1);
-    ascii('",source_kind="');
-    label(row.text2);
-    ascii('",destination_namespace="');
-    label(row.text3);
-    ascii('",destination_workload="');
-    label(row.text4);
-    ascii('",destination_kind="');
-    label(row.text5);
-    ascii('",destination_service="');
-    label(row.text6);
-    ascii('",port="');
-    decimal(row.rest & 0xffff);
+    text('{source_namespace="', row.text0);
+    text('",source_workload="', row.text1);
+    text('",source_kind="', row.text2);
+    if (level == BY_POD) text('",source_pod="', row.text3);
+    text('",destination_namespace="', row.text4);
+    text('",destination_workload="', row.text5);
+    text('",destination_kind="', row.text6);
+    if (level == BY_POD) text('",destination_pod="', row.text7);
+    text('",destination_service="', row.text8);
+    port('",port="', row);
     ascii(row.rest & BY_SERVER ? '",reporter="server' : '",reporter="client');
     ascii(row.rest & AGAIN ? '",counted="again' : '",counted="once');
   }
@@ -212,91 +279,158 @@ function labelsOf(rows: usize, row: Series): usize {
   return keep();
 }
 
-function raise(row: usize, value: usize, by: u64): void {
-  store<u64>(valueAt(row, value), load<u64>(valueAt(row, value)) + by);
+function text(name: string, value: u32): void {
+  ascii(name);
+  label(value);
+}
+
+function port(name: string, row: Series): void {
+  ascii(name);
+  const number = row.rest & 0xffff;
+  if (number) decimal(number);
+  // A row of all ports names none.
+  else if (<usize>(row.rest >> SET) != LINK_ROWS || (!(row.rest & ANY) && level != BY_NAMESPACE)) ascii("ephemeral");
+}
+
+function raise(row: usize, measure: usize, by: u64): void {
+  store<u64>(valueAt(row, measure), load<u64>(valueAt(row, measure)) + by);
 }
 
 /** What a link has grown by since it was last told, added to each of its rows. */
-function tell(link: Link): void {
-  const at = changetype<usize>(link);
-  const told = changetype<Totals>(at + LINK_TOLD);
-  const sent = link.sent - told.sent;
-  const received = link.received - told.received;
-  const exchanges = link.exchanges - told.exchanges;
-  const duration = link.duration - told.duration;
-  told.sent = link.sent;
-  told.received = link.received;
-  told.exchanges = link.exchanges;
-  told.duration = link.duration;
-
-  const source = ownerOf(link.source);
-  const destination = ownerOf(link.destination);
-  const server = reporterOf(link) == SERVER;
-  const own = server ? destination : source;
-  const rows = at + LINK_SERIES;
-  if (!(load<usize>(rows, LINK_ROWS * 4) | load<usize>(rows, POD_ROWS * 4))) {
-    if (!isProbe(link)) store<usize>(rows, linkRow(source, destination, link), LINK_ROWS * 4);
-    if (own.type == POD) {
-      store<usize>(rows, podRow(own, link), POD_ROWS * 4);
-      if (server) store<usize>(rows, portRow(own, link), PORT_ROWS * 4);
-    }
-    if (server && source.type == POD && destination.type == POD && !isProbe(link)) {
-      store<usize>(rows, pairRow(source, destination, link), PAIR_ROWS * 4);
-    }
+function tell(at: usize): void {
+  const link = changetype<Link>(at);
+  const server = isServer(link);
+  const sent = grown(at, SENT);
+  const received = grown(at, RECEIVED);
+  const exchanges = grown(at, EXCHANGES);
+  const duration = grown(at, DURATION);
+  if (link.podRow) {
+    raise(link.podRow, SENT, sent);
+    if (!server) raise(link.podRow, EXCHANGES, exchanges);
   }
-
-  const linkAt = load<usize>(rows, LINK_ROWS * 4);
-  if (linkAt) {
-    raise(linkAt, LINK_SENT, server ? received : sent);
-    raise(linkAt, LINK_RECEIVED, server ? sent : received);
-    raise(linkAt, LINK_REQUESTS, exchanges);
+  if (link.portRow) {
+    raise(link.portRow, RECEIVED, received);
+    raise(link.portRow, EXCHANGES, exchanges);
+    raise(link.portRow, DURATION, duration);
+  }
+  if (link.pairRow) raise(link.pairRow, EXCHANGES, exchanges);
+  if (link.linkRow) {
+    raise(link.linkRow, SENT, server ? received : sent);
+    raise(link.linkRow, RECEIVED, server ? sent : received);
+    raise(link.linkRow, EXCHANGES, exchanges);
+    raise(link.linkRow, DURATION, duration);
   } else {
     counters.probeBytes += sent + received;
   }
-  const podAt = load<usize>(rows, POD_ROWS * 4);
-  if (podAt) {
-    raise(podAt, POD_TRANSMITTED, sent);
-    if (!server) raise(podAt, POD_REQUESTS, exchanges);
-  }
-  const pairAt = load<usize>(rows, PAIR_ROWS * 4);
-  if (pairAt) raise(pairAt, PAIR_REQUESTS, exchanges);
-  const portAt = load<usize>(rows, PORT_ROWS * 4);
-  if (portAt) {
-    raise(portAt, PORT_ACKNOWLEDGED, received);
-    raise(portAt, PORT_REQUESTS, exchanges);
-    raise(portAt, PORT_DURATION, duration);
-    for (let i: usize = 0; i < BUCKETS; i++) {
-      const bucket = load<u64>(at + LINK_BUCKETS + i * 8);
-      const toldBucket = at + LINK_TOLD + offsetof<Totals>() + i * 8;
-      raise(portAt, PORT_BUCKETS + i, bucket - load<u64>(toldBucket));
-      store<u64>(toldBucket, bucket);
-    }
+  for (let measure = DURATION + 1; measure < measures; measure++) {
+    const more = grown(at, measure);
+    if (!more) continue;
+    if (link.linkRow) raise(link.linkRow, measure, more);
+    const isBucket = measure >= EXCHANGE_BUCKETS && measure < EXCHANGE_BUCKETS + BUCKETS;
+    if (isBucket && link.portRow) raise(link.portRow, measure, more);
   }
 
   counters.postedBytes += sent + received;
-  if (source.type == EXTERNAL || destination.type == EXTERNAL) counters.postedExternalBytes += sent + received;
+  if (ownerOf(link.source).type == EXTERNAL || ownerOf(link.destination).type == EXTERNAL) {
+    counters.postedExternalBytes += sent + received;
+  }
 }
 
 /** Brings the rows up to date. */
 export function project(): void {
-  let at = firstChanged;
-  clearChanged();
-  while (at) {
-    const link = changetype<Link>(at);
-    at = link.nextChanged;
-    link.changed = 0;
-    tell(link);
+  for (let at = nextChanged(); at; at = nextChanged()) tell(at);
+}
+
+/** Nobody counts in it any more. A pod's own rows stay as long as the pod does. */
+function isLeft(row: Series): bool {
+  return !row.links && (<usize>(row.rest >> SET) > PORT_ROWS || isGone(ownerOf(row.owner)));
+}
+
+function sweepRows(now: u64): void {
+  for (let rows: usize = 0; rows <= LINK_ROWS; rows++) {
+    for (let at = firstOf(rows); at; at = changetype<Series>(at).next) {
+      const row = changetype<Series>(at);
+      if (row.leaving || !isLeft(row)) continue;
+      row.leaving = 1;
+      row.scraped = 0;
+      row.since = now;
+      row.nextLeaving = firstLeaving;
+      firstLeaving = at;
+    }
   }
 }
 
-/** Shows the values of all rows born before the watermark, for good. */
-export function releaseHeld(now: u64, watermark: u64): void {
+/**
+ * Removes the rows whose last value every scraper has had twice; those that are in use again stay. `abandoned`: there is
+ * no scraper to wait for.
+ */
+function removeLeft(now: u64, watermark: u64, abandoned: bool): void {
+  let at = firstLeaving;
+  firstLeaving = 0;
+  while (at) {
+    const row = changetype<Series>(at);
+    const next = row.nextLeaving;
+    if (!isLeft(row)) {
+      row.leaving = 0;
+    } else if (abandoned || (!row.held && row.scraped && watermark >= row.since)) {
+      remove(row);
+    } else {
+      if (!row.held && watermark >= row.since) {
+        row.scraped = 1;
+        row.since = now;
+      }
+      row.nextLeaving = firstLeaving;
+      firstLeaving = at;
+    }
+    at = next;
+  }
+}
+
+function remove(row: Series): void {
+  const at = changetype<usize>(row);
+  const rows: usize = row.rest >> SET;
+  series.remove(at, KEY);
+  if (row.prev) changetype<Series>(row.prev).next = row.next;
+  else store<usize>(first + rows * 4, row.next);
+  if (row.next) changetype<Series>(row.next).prev = row.prev;
+  else store<usize>(last + rows * 4, row.prev);
+  if (row.held) unhold(row);
+  if (rows == LINK_ROWS && !(row.rest & ANY)) counters.linkRows--;
+  if (rows == PAIR_ROWS && !(row.rest & ANY)) counters.pairRows--;
+  counters.series--;
+  free(row.labels, 4 + load<u32>(row.labels));
+  free(at, VALUES + measures * 8);
+}
+
+function unhold(row: Series): void {
+  const at = changetype<usize>(row);
+  let before: usize = 0;
+  for (let held = firstHeld; held != at; held = changetype<Series>(held).nextHeld) before = held;
+  if (before) changetype<Series>(before).nextHeld = row.nextHeld;
+  else firstHeld = row.nextHeld;
+  if (lastHeld == at) lastHeld = before;
+  counters.seriesHeld--;
+}
+
+/** Brings the rows to what a scrape begun at `now` is to see, when every scraper has had all before the watermark. */
+export function turn(now: u64, watermark: u64): void {
+  project();
+  if (sweepLinks()) sweepRows(now);
   lastRender = now;
   while (firstHeld && changetype<Series>(firstHeld).born < watermark) {
     const row = changetype<Series>(firstHeld);
     row.held = 0;
+    row.since = now;
     firstHeld = row.nextHeld;
     if (!firstHeld) lastHeld = 0;
     counters.seriesHeld--;
   }
+  removeLeft(now, watermark, false);
+}
+
+/** The same when nobody scrapes any more: what is left goes at once. */
+export function abandon(now: u64): void {
+  project();
+  if (sweepLinks()) sweepRows(now);
+  removeLeft(now, 0, true);
 }

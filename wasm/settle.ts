@@ -14,10 +14,20 @@ import {
   setRange,
 } from "./addresses";
 import { Cgroup, NAMELESS, NO_POD, OF_POD, tellCgroup } from "./cgroups";
-import { endUnheard, forgetEnded, isClient, nextYoung, post, postLoopback, setSettle, Unsettled } from "./connections";
+import {
+  endUnheard,
+  forgetEnded,
+  isClient,
+  isFailed,
+  nextYoung,
+  post,
+  postLoopback,
+  setSettle,
+  Unsettled,
+} from "./connections";
 import { counters } from "./counters";
 import { FROM_NODE, forgetLegs, innerOf, legOf, REDIRECTED, SEVERAL } from "./legs";
-import { CLIENT, linkOf, PROBE, SERVER, sink } from "./links";
+import { CLIENT, EPHEMERAL, linkOf, PROBE, SERVER, sink } from "./links";
 import { bind, netnsOwner, setNetnsOwner } from "./netns";
 import { EXTERNAL, NODE, ownerOf, portOf, SERVICE } from "./owners";
 
@@ -34,6 +44,11 @@ const PROOF: u64 = 5_000_000_000;
 /** Where a mesh's proxy takes what comes to its pod, whatever the port: Istio's, Linkerd's. */
 function isInboundProxy(port: u32): bool {
   return port == 15006 || port == 4143;
+}
+
+/** Where Linux takes a port from that nobody chose (ip_local_port_range, unless somebody set it). */
+function isEphemeral(port: u32): bool {
+  return port >= 32768 && port <= 60999;
 }
 
 /** Connections whose local end is not of this node. */
@@ -141,15 +156,23 @@ function decide(unsettled: Unsettled, now: u64): bool {
     postLoopback(unsettled);
     return true;
   }
-  const local = localOwner(unsettled, now);
-  if (local == LATER) return false;
+  const failed = isFailed(unsettled);
+  let local = localOwner(unsettled, now);
+  if (local == LATER) {
+    if (!failed) return false;
+    local = EXTERNAL;
+  }
   if (onlyMine && !ownerOf(local).mine) {
     counters.foreign++;
     post(unsettled, foreign);
     return true;
   }
-  const remote = remoteOwner(unsettled, local, now);
-  if (remote == LATER) return false;
+  let remote = remoteOwner(unsettled, local, now);
+  if (remote == LATER) {
+    // An alarm about connects that fail is worth more at once than with a better name.
+    if (!failed) return false;
+    remote = EXTERNAL;
+  }
 
   const source = client ? local : remote;
   let destination = client ? remote : local;
@@ -170,6 +193,8 @@ function decide(unsettled: Unsettled, now: u64): bool {
     destination = real.toOwner;
     port = real.toPort;
     service = real.service;
+  } else if (isEphemeral(port)) {
+    port = EPHEMERAL;
   }
   if (ownerOf(source).ignored | ownerOf(destination).ignored) {
     counters.ignored++;

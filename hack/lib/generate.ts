@@ -5,6 +5,8 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { RingsideError } from "../../src/errors.ts";
+import { familiesForCore } from "./generate-families.ts";
+import { metricsPage } from "./generate-metrics.ts";
 
 export const top = resolve(import.meta.dir, "../..");
 
@@ -135,12 +137,21 @@ if (import.meta.main) {
   const paths = process.argv.slice(2).filter((argument) => !argument.startsWith("--"));
   const [object = objects()[0]] = paths;
   if (!object) throw new RingsideError("find a BPF object", join(top, "build"), "Build it with hack/build.");
-  for (const [path, text] of generated(readAbi(object))) {
+  const files: [path: string, text: string, source: string][] = [
+    ...[...generated(readAbi(object))].map(([path, text]): [string, string, string] => [
+      path,
+      text,
+      relative(top, object),
+    ]),
+    ["wasm/families.ts", familiesForCore(), "src/core/families.ts"],
+    ["docs/metrics.md", await metricsPage(), "src/core/families.ts and src/serve/metrics.ts"],
+  ];
+  for (const [path, text, source] of files) {
     const file = join(top, path);
     if (!check) {
       writeFileSync(file, text);
     } else if (readFileSync(file, "utf8") !== text) {
-      console.error(`${path} differs from ${relative(top, object)}: run hack/generate`);
+      console.error(`${path} differs from ${source}: run hack/generate`);
       process.exitCode = 1;
     }
   }

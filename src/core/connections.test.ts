@@ -169,11 +169,33 @@ describe("a record", () => {
     expect(core.counters()).toMatchObject({ records: 0, malformed: 1, connections: 0 });
   });
 
-  test("of a failed connection posts nothing and makes no link", () => {
-    feed(core, { ...client, kind: "failed" });
+  test("of a failed connect is a failure of its reason, and no connection", () => {
+    const reasons = ["none", "refused", "timedOut", "reset", "unreachable", "other"] as const;
+    feed(
+      core,
+      ...reasons.map((reason, id): Snapshot => ({ ...client, id: 10 + id, kind: "failed", reason, retransmitted: 2 })),
+      { ...client, id: 10, kind: "failed" },
+    );
+    expect(core.counters()).toMatchObject({ failed: 6, connections: 0, settling: 6 });
     core.settle(12n * second, 1);
+    expect(totals()).toEqual([0, 0, 0, 0, 0]);
+    expect(core.links()[0]).toMatchObject({
+      failures: { aborted: 1, refused: 1, timed_out: 1, reset: 1, unreachable: 1, other: 1 },
+      retransmitted: 12,
+      resets: 0,
+    });
+  });
+
+  test("of a failed connect waits for its settle time, and for no name", () => {
+    feed(core, { ...client, remote: "10.9.9.9:80", kind: "failed", reason: "timedOut" });
+    core.settle(12n * second - 1n, 1);
     expect(core.links()).toEqual([]);
-    expect(core.counters()).toMatchObject({ failed: 1, connections: 0 });
+    core.settle(12n * second, 1);
+    expect(core.links()).toMatchObject([{ destination: { name: "external" }, failures: { timed_out: 1 } }]);
+    // It says nothing of the address: a connection to it still waits.
+    feed(core, { ...client, id: 2, bornAt: 12n * second, remote: "10.9.9.9:80", sent: 1 });
+    core.settle(14n * second, 2);
+    expect(core.counters().waiting).toBe(1);
   });
 
   test("without ports is a final that nobody can name, counted with its bytes", () => {
@@ -186,6 +208,54 @@ describe("a record", () => {
   test("that says alive begins no connection", () => {
     feed(core, { id: 9, kind: "alive", sweep: 3 });
     expect(core.counters()).toMatchObject({ records: 1, connections: 0 });
+  });
+});
+
+describe("the path of a connection", () => {
+  const link = () => core.links()[0]!;
+
+  test("adds up segments, also past 2^32", () => {
+    feed(core, { ...client, segments: 10, retransmitted: 1 });
+    core.settle(12n * second, 1);
+    feed(core, { ...client, segments: 2 ** 31, retransmitted: 4 }, { ...client, segments: 7, retransmitted: 0 });
+    feed(core, { ...client, segments: 2 ** 32 - 1, retransmitted: 4 }, { ...client, segments: 3, retransmitted: 4 });
+    expect(link()).toMatchObject({ segments: 2 ** 32 + 3, retransmitted: 4 });
+  });
+
+  test("of one older than the agent begins at first sight", () => {
+    feed(core, { ...client, flags: ["seeded"], segments: 1000, retransmitted: 50 });
+    core.settle(12n * second, 1);
+    feed(core, { ...client, flags: ["seeded"], segments: 1004, retransmitted: 51, sent: 1 });
+    expect(link()).toMatchObject({ segments: 4, retransmitted: 1, connections: 1, connects: 0 });
+  });
+
+  test("counts a reset once, whenever it was", () => {
+    feed(core, { ...client, flags: ["resetSent"] }, { ...client, flags: ["resetSent", "resetReceived"] });
+    feed(core, { ...client, id: 2 });
+    core.settle(12n * second, 1);
+    feed(core, { ...client, kind: "final", flags: ["resetSent"] }, { ...client, id: 2, flags: ["resetReceived"] });
+    feed(core, { ...client, id: 2, kind: "final", flags: ["resetReceived"] });
+    expect(link()).toMatchObject({ resets: 2, connections: 2, active: 0 });
+  });
+
+  test("is sampled as it settles, and then by each snapshot with new bytes", () => {
+    feed(core, { ...client, sent: 1, srttUs: 900 }, { ...client, sent: 2, srttUs: 300 }, { ...client, srttUs: 5 });
+    core.settle(12n * second, 1);
+    expect(link()).toMatchObject({ rttUs: 300, rtts: 1 });
+    feed(core, { ...client, sent: 2, srttUs: 77 }, { ...client, sent: 3, srttUs: 50 });
+    feed(core, { ...client, received: 3, sent: 3, kind: "final", srttUs: 40 }, { ...client, sent: 3, srttUs: 1 });
+    expect(link()).toMatchObject({ rttUs: 390, rtts: 3 });
+  });
+
+  test("tells how long a client's connect took, and no server's", () => {
+    feed(core, { ...client, connectUs: 1234 });
+    feed(core, { ...client, id: 2, role: "server", connectUs: 9 });
+    core.settle(12n * second, 1);
+    feed(core, { ...client, connectUs: 1234, sent: 1 });
+    expect(core.links().map(({ connectUs, connects }) => [connectUs, connects])).toEqual([
+      [1234, 1],
+      [0, 0],
+    ]);
   });
 });
 

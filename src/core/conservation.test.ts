@@ -89,7 +89,9 @@ for (let seed = 1; seed <= 20; seed++) {
       }
       for (let n = random(2); n > 0; n--) {
         const text = `10.0.${random(2)}.${random(12)}`;
-        if (random(3)) core.assign(address(text), core.owner(pod(`w${random(5)}-${random(5)}`)), now);
+        const owner = core.owner(pod(`w${random(5)}-${random(5)}`));
+        core.hold(owner); // links go with whoever is gone
+        if (random(3)) core.assign(address(text), owner, now);
         else core.release(address(text), now);
       }
       if (random(3) === 0) core.fresh(now - 3n * second);

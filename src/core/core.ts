@@ -1,4 +1,5 @@
 import { RingsideError } from "../errors.ts";
+import { reasons } from "./families.ts";
 import { anyNode, type Names, type Owner } from "./names.ts";
 
 /** What wasm/index.ts exports. Pointers and sizes are bytes in `memory`, which detaches its views when it grows. */
@@ -6,6 +7,8 @@ interface Exports {
   memory: { readonly buffer: ArrayBuffer };
   configure(settle: bigint, grace: bigint, refresh: number, onlyMine: number, probes: number): void;
   setLoopback(posted: number): void;
+  setLinks(aggregate: number, limit: number, namespaceText: number): void;
+  setHistograms(all: number): void;
   word(bytes: number): number;
   text(bytes: number): void;
   addOwner(
@@ -17,6 +20,9 @@ interface Exports {
     workload: number,
     kind: number,
   ): void;
+  setOther(owner: number, other: number): void;
+  hold(owner: number): void;
+  drop(owner: number): void;
   assign(owner: number, since: bigint): void;
   release(at: bigint): void;
   setPort(owner: number, port: number, toOwner: number, toPort: number, service: number): void;
@@ -31,11 +37,12 @@ interface Exports {
   ingest(bytes: number): void;
   settle(now: bigint, sweep: number): void;
   render(now: bigint, watermark: bigint): void;
+  abandon(now: bigint): void;
   written(): number;
   writtenBytes(): number;
   reportLinks(): number;
   reportCounters(): number;
-  REPORT_ROW: { readonly value: number };
+  reportRow(): number;
 }
 
 /** All of them have a default. */
@@ -52,14 +59,22 @@ export interface CoreOptions {
   onlyMine?: boolean;
   /** Post the kubelet's probes to links, too: false. */
   probes?: boolean;
+  /** What the ends of a row of links are: workload. */
+  aggregate?: (typeof aggregates)[number];
+  /** Rows of links, beyond which a new connection without a row counts in one of all others: 2000. */
+  maxLinks?: number;
+  /** Histograms of all durations, not of the servers' alone: false. */
+  histograms?: boolean;
 }
+
+export const aggregates = ["pod", "workload", "namespace"] as const;
 
 /** One side's view of the connections from one owner to another's port. Numbers are exact up to 2^53. */
 export interface Link {
   /** The client's end, and the server's. */
   source: Owner;
   destination: Owner;
-  /** The server's, and the Service that has it, or "". */
+  /** The server's, and the Service that has it, or "". 0: an ephemeral one that nobody declares, or any (see `capped`). */
   port: number;
   service: string;
   reporter: "client" | "server";
@@ -72,6 +87,18 @@ export interface Link {
   exchanges: number;
   /** Of all exchanges. */
   durationNs: number;
+  /** Connects that failed, by reason. */
+  failures: Record<(typeof reasons)[number], number>;
+  /** Connections that an RST went through. */
+  resets: number;
+  /** Segments with data that the reporter's socket sent, and segments that it sent again. */
+  segments: number;
+  retransmitted: number;
+  /** Sums and counts of the samples: round-trip time, and time to connect. */
+  rttUs: number;
+  rtts: number;
+  connectUs: number;
+  connects: number;
   /** Exchanges by duration: up to 2^-14 s, 2^-13 s, ... 2^2 s, longer. */
   buckets: number[];
 }
@@ -97,15 +124,37 @@ const counterNames = [
   "unnamedBytes",
   "finalsMissed",
   "links",
+  "capped",
+  "linkRows",
+  "pairRows",
   "series",
   "seriesHeld",
   "postedBytes",
   "postedExternalBytes",
 ] as const;
 
+/** In the order of wasm/measures.ts; then failures by reason, and buckets. */
+const measures = [
+  "sent",
+  "received",
+  "exchanges",
+  "durationNs",
+  "segments",
+  "rttUs",
+  "rtts",
+  "retransmitted",
+  "connections",
+  "active",
+  "resets",
+  "connectUs",
+  "connects",
+] as const;
+type Measure = (typeof measures)[number];
+const BUCKETS = 18;
+
 /**
  * What the core counts about itself. `connections`, `settling` (for their time), `waiting` (for a name), `links`,
- * `series` and `seriesHeld` (at 0) are as of now, the rest since the start. Bytes are both directions'.
+ * `linkRows`, `pairRows`, `series` and `seriesHeld` (at 0) are as of now, the rest since the start. Bytes are both directions'.
  */
 export type CoreCounters = Record<(typeof counterNames)[number], number>;
 
@@ -120,9 +169,15 @@ const external: Owner = {
   mine: false,
 };
 
+/** Objects may have kinds that somebody made up; so many are told apart where links share a row. */
+const KINDS = 64;
+
 /** As a label value stands between its quotes. */
 const escaped = (value: string): string =>
   value.replace(/[\\"\n]/g, (character) => (character === "\n" ? "\\n" : `\\${character}`));
+
+const keyOf = (o: Owner): string =>
+  JSON.stringify([o.type, o.namespace, o.name, o.workload, o.kind, o.mine, o.ignored === true]);
 
 /**
  * The WebAssembly core: takes spans of the ring buffer, holds connections, names, links and series, writes the
@@ -133,9 +188,12 @@ export class Core implements Names {
   readonly #wasm: Exports;
   readonly #owners: Owner[] = [];
   readonly #ownerNumbers = new Map<string, number>();
+  readonly #kinds = new Set<string>();
   readonly #texts: string[] = [];
   readonly #textNumbers = new Map<string, number>();
   readonly #encoder = new TextEncoder();
+  /** Rows of links that there may be. */
+  readonly maxLinks: number;
 
   private constructor(wasm: Exports, options: CoreOptions) {
     this.#wasm = wasm;
@@ -143,8 +201,12 @@ export class Core implements Names {
     wasm.configure(settle, grace, refresh, Number(options.onlyMine ?? false), Number(options.probes ?? false));
     wasm.setLoopback(Number(options.loopback ?? false));
     this.#text("");
-    this.owner(external);
-    this.owner(anyNode);
+    const { aggregate = "workload", maxLinks = 2000 } = options;
+    this.maxLinks = maxLinks;
+    wasm.setLinks(aggregates.indexOf(aggregate), maxLinks, this.#text("Namespace"));
+    wasm.setHistograms(Number(options.histograms ?? false));
+    for (const o of [external, anyNode]) this.hold(this.#add(o));
+    for (const o of [external, anyNode]) this.#setOther(o);
   }
 
   /**
@@ -163,23 +225,43 @@ export class Core implements Names {
   }
 
   owner(o: Owner): number {
-    const key = JSON.stringify([o.type, o.namespace, o.name, o.workload, o.kind, o.mine, o.ignored === true]);
-    const known = this.#ownerNumbers.get(key);
+    const known = this.#ownerNumbers.get(keyOf(o));
     if (known !== undefined) return known;
+    const number = this.#add(o);
+    this.#setOther(o);
+    return number;
+  }
+
+  #add(o: Owner): number {
     const labels = [o.namespace, o.name, o.workload, o.kind].map((value) => this.#text(value));
     const [namespace, name, workload, kind] = labels as [number, number, number, number];
-    this.#wasm.addOwner(
-      ownerTypes.indexOf(o.type),
-      Number(o.mine),
-      Number(o.ignored ?? false),
-      namespace,
-      name,
-      workload,
-      kind,
-    );
+    const ignored = Number(o.ignored ?? false);
+    this.#wasm.addOwner(ownerTypes.indexOf(o.type), Number(o.mine), ignored, namespace, name, workload, kind);
     const number = this.#owners.push({ ...o }) - 1;
-    this.#ownerNumbers.set(key, number);
+    this.#ownerNumbers.set(keyOf(o), number);
     return number;
+  }
+
+  /** Says who stands for an owner where links share a row. */
+  #setOther(o: Owner): void {
+    if (this.#kinds.size < KINDS) this.#kinds.add(o.kind);
+    const kind = this.#kinds.has(o.kind) ? o.kind : "other";
+    const other: Owner = { type: o.type, namespace: "", name: "other", workload: "other", kind, mine: false };
+    let number = this.#ownerNumbers.get(keyOf(other));
+    if (number === undefined) {
+      number = this.#add(other);
+      this.#wasm.setOther(number, number);
+      this.hold(number);
+    }
+    this.#wasm.setOther(this.#ownerNumbers.get(keyOf(o))!, number);
+  }
+
+  hold(owner: number): void {
+    this.#wasm.hold(owner);
+  }
+
+  drop(owner: number): void {
+    this.#wasm.drop(owner);
   }
 
   assign(address: Uint8Array, owner: number, since: bigint): void {
@@ -226,6 +308,7 @@ export class Core implements Names {
 
   /** Which network namespace is the machine's own: an address seen there that nobody else has is that owner's. */
   host(netns: number, owner: number): void {
+    this.hold(owner);
     this.#wasm.host(netns, owner);
   }
 
@@ -254,27 +337,31 @@ export class Core implements Names {
     return this.#view(this.#wasm.written(), this.#wasm.writtenBytes());
   }
 
+  /** To be called instead of `render` now and then while nobody scrapes: rows that nobody counts in any more go. */
+  abandon(now: bigint): void {
+    this.#wasm.abandon(now);
+  }
+
   /** All links as they are, none held back. */
   links(): Link[] {
     const { links: count } = this.counters();
-    const width = this.#wasm.REPORT_ROW.value;
+    const width = this.#wasm.reportRow();
     const at = this.#wasm.reportLinks() >>> 0;
     const rows = new Float64Array(this.#wasm.memory.buffer, at, count * width);
     return Array.from({ length: count }, (_, i) => {
       const row = rows.subarray(i * width, (i + 1) * width);
+      const [source, destination, service, port, byServer] = row as unknown as [number, number, number, number, number];
+      const totals = row.subarray(5);
+      const failed = totals.subarray(measures.length);
       return {
-        source: this.#owners[row[0]!]!,
-        destination: this.#owners[row[1]!]!,
-        service: this.#texts[row[2]!]!,
-        port: row[3]!,
-        reporter: row[4] === 2 ? "server" : "client",
-        active: row[5]!,
-        connections: row[6]!,
-        sent: row[7]!,
-        received: row[8]!,
-        exchanges: row[9]!,
-        durationNs: row[10]!,
-        buckets: Array.from(row.subarray(11)),
+        source: this.#owners[source]!,
+        destination: this.#owners[destination]!,
+        service: this.#texts[service]!,
+        port,
+        reporter: byServer ? "server" : "client",
+        ...(Object.fromEntries(measures.map((name, m) => [name, totals[m]!])) as Record<Measure, number>),
+        failures: Object.fromEntries(reasons.map((reason, r) => [reason, failed[r]!])) as Link["failures"],
+        buckets: Array.from(failed.subarray(reasons.length, reasons.length + BUCKETS)),
       };
     });
   }

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { Scrapers } from "../serve/scrapers.ts";
 import type { Core } from "./core.ts";
+import { families, labels } from "./families.ts";
 import { address, feed, load, pod, type Snapshot, samples, second } from "./fixture.ts";
 import type { Owner } from "./names.ts";
 
@@ -36,12 +37,28 @@ const api: Snapshot = { id: 2, role: "server", local: "10.0.0.2:8080", remote: "
 const value = (lines: string[], name: string): string | undefined =>
   lines.find((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))?.replace(/^.*} /, "");
 
+/** The lines of links without their ends: "name{what is left of the labels} value". */
+const short = (lines: string[]): string[] =>
+  lines.filter((line) => line.startsWith("kube_ebpf_link")).map((line) => line.replace(/source_.*,(?=reporter)/, ""));
+
 test("has all families with what they mean, for both ends of a link", () => {
-  const client = { ...web, sent: 100, received: 2000, exchanges: 3, durationNs: 9, buckets: { 0: 3 } };
-  const server = { ...api, sent: 2000, received: 100, exchanges: 3, durationNs: 6, buckets: { 0: 3 } };
-  const link =
-    '{source_namespace="shop",source_workload="web",source_kind="Deployment",destination_namespace="shop",destination_workload="api",destination_kind="Deployment",destination_service="",port="8080"';
-  expect(shown(client, server).filter((line) => !line.includes("_bucket"))).toEqual([
+  const path = { srttUs: 250, segments: 12, retransmitted: 2 };
+  const client: Snapshot = {
+    ...web,
+    ...path,
+    sent: 100,
+    received: 2000,
+    exchanges: 3,
+    durationNs: 9,
+    buckets: { 0: 3 },
+  };
+  const server: Snapshot = { ...api, sent: 2000, received: 100, exchanges: 3, durationNs: 6, buckets: { 0: 3 } };
+  const lines = shown(
+    { ...client, connectUs: 1500 },
+    { ...server, connectUs: 7, srttUs: 40, segments: 5, kind: "final", flags: ["resetReceived"] },
+    { ...web, id: 3, kind: "failed", reason: "refused", retransmitted: 1 },
+  ).filter((line) => !line.includes("_bucket"));
+  expect(lines.filter((line) => !line.startsWith("kube_ebpf_link"))).toEqual([
     'kube_ebpf_request_duration_seconds_sum{namespace="shop",name="api-1",port="8080"} 0.000000006',
     'kube_ebpf_request_duration_seconds_count{namespace="shop",name="api-1",port="8080"} 3',
     'kube_ebpf_transmitted_bytes_total{namespace="shop",name="web-1"} 100',
@@ -51,32 +68,84 @@ test("has all families with what they mean, for both ends of a link", () => {
     'kube_ebpf_requests_sent_total{namespace="shop",name="api-1"} 0',
     'kube_ebpf_requests_received_total{namespace="shop",name="api-1",port="8080"} 3',
     'kube_ebpf_request_exchanged_total{source_namespace="shop",source_name="web-1",destination_namespace="shop",destination_name="api-1",destination_port="8080"} 3',
-    `kube_ebpf_link_sent_bytes_total${link},reporter="client",counted="again"} 100`,
-    `kube_ebpf_link_sent_bytes_total${link},reporter="server",counted="once"} 100`,
-    `kube_ebpf_link_received_bytes_total${link},reporter="client",counted="again"} 2000`,
-    `kube_ebpf_link_received_bytes_total${link},reporter="server",counted="once"} 2000`,
-    `kube_ebpf_link_requests_total${link},reporter="client",counted="again"} 3`,
-    `kube_ebpf_link_requests_total${link},reporter="server",counted="once"} 3`,
+  ]);
+  expect(lines).toContain(
+    'kube_ebpf_link_sent_bytes_total{source_namespace="shop",source_workload="web",source_kind="Deployment",destination_namespace="shop",destination_workload="api",destination_kind="Deployment",destination_service="",port="8080",reporter="client",counted="again"} 100',
+  );
+  const failures = ["timed_out", "reset", "unreachable", "other", "aborted"];
+  expect(short(lines)).toEqual([
+    'kube_ebpf_link_sent_bytes_total{reporter="client",counted="again"} 100',
+    'kube_ebpf_link_sent_bytes_total{reporter="server",counted="once"} 100',
+    'kube_ebpf_link_received_bytes_total{reporter="client",counted="again"} 2000',
+    'kube_ebpf_link_received_bytes_total{reporter="server",counted="once"} 2000',
+    'kube_ebpf_link_requests_total{reporter="client",counted="again"} 3',
+    'kube_ebpf_link_requests_total{reporter="server",counted="once"} 3',
+    'kube_ebpf_link_connections_total{reporter="client",counted="again"} 1',
+    'kube_ebpf_link_connections_total{reporter="server",counted="once"} 1',
+    'kube_ebpf_link_connections_active{reporter="client",counted="again"} 1',
+    'kube_ebpf_link_connections_active{reporter="server",counted="once"} 0',
+    'kube_ebpf_link_connect_failures_total{reporter="client",counted="again",reason="refused"} 1',
+    ...failures.map(
+      (why) => `kube_ebpf_link_connect_failures_total{reporter="client",counted="again",reason="${why}"} 0`,
+    ),
+    'kube_ebpf_link_resets_total{reporter="client",counted="again"} 0',
+    'kube_ebpf_link_resets_total{reporter="server",counted="once"} 1',
+    'kube_ebpf_link_segments_sent_total{reporter="client",counted="again"} 12',
+    'kube_ebpf_link_segments_sent_total{reporter="server",counted="once"} 5',
+    'kube_ebpf_link_retransmitted_segments_total{reporter="client",counted="again"} 3',
+    'kube_ebpf_link_retransmitted_segments_total{reporter="server",counted="once"} 0',
+    'kube_ebpf_link_response_seconds_sum{reporter="server",counted="once"} 0.000000006',
+    'kube_ebpf_link_response_seconds_count{reporter="server",counted="once"} 3',
+    'kube_ebpf_link_round_trip_seconds_sum{reporter="client",counted="again"} 0.000000009',
+    'kube_ebpf_link_round_trip_seconds_count{reporter="client",counted="again"} 3',
+    'kube_ebpf_link_connect_seconds_sum{reporter="client",counted="again"} 0.0015',
+    'kube_ebpf_link_connect_seconds_count{reporter="client",counted="again"} 1',
+    'kube_ebpf_link_rtt_seconds_sum{reporter="client",counted="again"} 0.00025',
+    'kube_ebpf_link_rtt_seconds_count{reporter="client",counted="again"} 1',
+    'kube_ebpf_link_rtt_seconds_sum{reporter="server",counted="once"} 0.00004',
+    'kube_ebpf_link_rtt_seconds_count{reporter="server",counted="once"} 1',
   ]);
 });
 
-test("has a HELP and a TYPE for each family, once, and ends with a newline", () => {
-  const text = new TextDecoder().decode(core.render(0n, 0n));
-  const types = text.split("\n").filter((line) => line.startsWith("# TYPE"));
-  expect(types).toEqual([
-    "# TYPE kube_ebpf_request_duration_seconds histogram",
-    "# TYPE kube_ebpf_transmitted_bytes_total counter",
-    "# TYPE kube_ebpf_acknowledged_bytes_total counter",
-    "# TYPE kube_ebpf_requests_sent_total counter",
-    "# TYPE kube_ebpf_requests_received_total counter",
-    "# TYPE kube_ebpf_request_exchanged_total counter",
-    "# TYPE kube_ebpf_link_sent_bytes_total counter",
-    "# TYPE kube_ebpf_link_received_bytes_total counter",
-    "# TYPE kube_ebpf_link_requests_total counter",
-  ]);
-  expect(text.match(/^# HELP kube_ebpf_\w+ \S.*$/gm)?.length).toBe(9);
-  expect(text.endsWith("\n")).toBe(true);
-});
+/** What is rendered, as the table of families and the labels say it. */
+const told = (text: string) => {
+  const types = new Map([...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => [name!, type!]));
+  const helps = new Map([...text.matchAll(/^# HELP (\S+) (.*)$/gm)].map(([, name, help]) => [name!, help!]));
+  return families.map(({ name }) => {
+    const of = text.split("\n").filter((line) => line.replace(/\{.*/, "").replace(/_(bucket|sum|count)$/, "") === name);
+    const names = of.map((line) => [...line.matchAll(/(\w+)="/g)].map(([, label]) => label!));
+    return { name, type: types.get(name), help: helps.get(name), labels: [...new Set(names.flat())] };
+  });
+};
+
+for (const [aggregate, histograms] of [
+  ["workload", false],
+  ["pod", true],
+] as const) {
+  test(`is what the table of families says, by ${aggregate}${histograms ? " with all histograms" : ""}`, async () => {
+    core = await load({ aggregate, histograms });
+    core.fresh(seen);
+    core.assign(address("10.0.0.1"), core.owner(pod("web-1")), 0n);
+    core.assign(address("10.0.0.2"), core.owner(pod("api-1")), 0n);
+    feed(core, { ...web, sent: 1 }, { ...api, received: 1 });
+    core.settle(2n * second, 1);
+    const text = new TextDecoder().decode(core.render(3n * second, seen));
+    expect(told(text)).toEqual(
+      families.map(({ name, type, help, rows, byReason }) => {
+        const isHistogram = type === "histogram" || (type === "summary" && histograms);
+        const extra = [...(byReason ? ["reason"] : []), ...(isHistogram ? ["le"] : [])];
+        const pods = ["source_pod", "destination_pod"];
+        const own = labels[rows].filter((label) => aggregate === "pod" || !pods.includes(label));
+        return { name, help, type: isHistogram ? "histogram" : type, labels: [...own, ...extra] };
+      }),
+    );
+    expect(text.match(/^# /gm)?.length).toBe(2 * families.length);
+    expect(text.endsWith("\n")).toBe(true);
+    const known = new Set(families.map(({ name }) => name));
+    const names = text.match(/^\w+/gm)!.map((name) => name.replace(/_(bucket|sum|count)$/, ""));
+    expect(names.filter((name) => !known.has(name))).toEqual([]);
+  });
+}
 
 test.skipIf(!Bun.which("promtool"))("is clean to promtool check metrics", () => {
   shown({ ...web, sent: 1 }, { ...api, sent: 1, exchanges: 1, buckets: { 1: 1 } });
@@ -123,13 +192,14 @@ test("has one row for one set of labels, whatever else differs between two owner
   core.assign(address("10.0.0.9"), core.owner(pod("web-1", { mine: false })), 0n);
   const lines = shown({ ...web, sent: 1 }, { ...web, id: 3, local: "10.0.0.9:40000", sent: 10 });
   expect(core.counters().links).toBe(2);
-  expect(lines.map((line) => line.replace(/\{.*\}/, ""))).toEqual([
+  const sums = lines.map((line) => line.replace(/\{.*\}/, "")).filter((line) => !line.includes("failures"));
+  expect(sums.slice(0, 4)).toEqual([
     "kube_ebpf_transmitted_bytes_total 11",
     "kube_ebpf_requests_sent_total 0",
     "kube_ebpf_link_sent_bytes_total 11",
     "kube_ebpf_link_received_bytes_total 0",
-    "kube_ebpf_link_requests_total 0",
   ]);
+  expect(new Set(sums).size).toBe(sums.length);
 });
 
 test("is exact beyond 2^53", () => {
@@ -166,7 +236,11 @@ describe("the histogram", () => {
   test("is cumulative over ten of the eighteen bounds", () => {
     const buckets = Object.fromEntries(Array.from({ length: 18 }, (_, i) => [i, 1 << i]));
     const lines = shown({ ...api, exchanges: 2 ** 18 - 1, buckets });
-    const found = lines.flatMap((line) => /_bucket\{.*,le="(.*)"\} (\d+)$/.exec(line)?.slice(1) ?? []);
+    const own = lines.filter((line) => line.startsWith("kube_ebpf_request_duration"));
+    expect(lines.filter((line) => line.includes("link_response")).map((line) => line.replace(/^.*} /, ""))).toEqual(
+      own.map((line) => line.replace(/^.*} /, "")),
+    );
+    const found = own.flatMap((line) => /_bucket\{.*,le="(.*)"\} (\d+)$/.exec(line)?.slice(1) ?? []);
     expect(found).toEqual([
       ...["0.00006103515625", "1"],
       ...["0.000244140625", "7"],
@@ -211,11 +285,11 @@ describe("a row", () => {
     expect(value(samples(core, 5n * second, 0n), sent)).toBe("100");
   });
 
-  test("is all 0 while held: sum and buckets too", () => {
+  test("is all 0 while held, sums and buckets too, but for the gauge", () => {
     feed(core, { ...api, sent: 1, received: 1, exchanges: 1, durationNs: 5, buckets: { 2: 1 } });
     core.settle(2n * second, 1);
-    const lines = samples(core, 3n * second, 0n);
-    expect(lines.length).toBe(20);
+    const lines = samples(core, 3n * second, 0n).filter((line) => !line.includes("connections_active"));
+    expect(lines.length).toBe(38);
     expect(new Set(lines.map((line) => line.replace(/^.*} /, "")))).toEqual(new Set(["0"]));
   });
 

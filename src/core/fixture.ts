@@ -1,6 +1,6 @@
 /** Spans of the ring as the kernel side writes them, for tests and benchmarks. */
 import { join } from "node:path";
-import { kind, record, role } from "../bpf/abi.ts";
+import { kind, reason, record, recordFlag, role } from "../bpf/abi.ts";
 import { toBytes as address } from "../kube/address.ts";
 import { Core, type CoreOptions } from "./core.ts";
 import type { Owner } from "./names.ts";
@@ -27,6 +27,12 @@ export interface Snapshot {
   netns?: number;
   cgroup?: bigint | number;
   sweep?: number;
+  connectUs?: number;
+  srttUs?: number;
+  segments?: number;
+  retransmitted?: number;
+  reason?: keyof typeof reason;
+  flags?: (keyof typeof recordFlag)[];
   /** Exchanges by bucket number. */
   buckets?: Record<number, number>;
 }
@@ -54,6 +60,10 @@ export function write(span: Uint8Array, at: number, snapshot: Snapshot): void {
   u64(record.durationNs, snapshot.durationNs ?? 0);
   u32(record.netns, snapshot.netns ?? 0);
   u32(record.sweep, snapshot.sweep ?? 0);
+  u32(record.connectUs, snapshot.connectUs ?? 0);
+  u32(record.srttUs, snapshot.srttUs ?? 0);
+  u32(record.segments, snapshot.segments ?? 0);
+  u32(record.retransmitted, snapshot.retransmitted ?? 0);
   for (const [side, addressAt, portAt] of [
     [snapshot.local, record.local, record.localPort],
     [snapshot.remote, record.remote, record.remotePort],
@@ -65,6 +75,9 @@ export function write(span: Uint8Array, at: number, snapshot: Snapshot): void {
   }
   view.setUint8(header + record.role, role[snapshot.role ?? "unknown"]);
   view.setUint8(header + record.kind, kind[snapshot.kind ?? "snapshot"]);
+  view.setUint8(header + record.reason, reason[snapshot.reason ?? "none"]);
+  const flags = (snapshot.flags ?? []).reduce((all, flag) => all | recordFlag[flag], 0);
+  view.setUint8(header + record.flags, flags);
   for (const [bucket, count] of Object.entries(snapshot.buckets ?? {})) {
     u32(record.buckets + 4 * Number(bucket), count);
   }

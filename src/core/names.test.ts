@@ -571,17 +571,17 @@ describe("source and destination", () => {
   });
 
   test("follow a role that only a later record knows", () => {
-    feed(core, { id: 1, local: "10.0.0.1:8080", remote: "10.0.0.2:40000", bornAt: 100n * second, role: "unknown" });
+    feed(core, { id: 1, local: "10.0.0.1:8080", remote: "10.0.0.2:30000", bornAt: 100n * second, role: "unknown" });
     feed(core, {
       id: 1,
       local: "10.0.0.1:8080",
-      remote: "10.0.0.2:40000",
+      remote: "10.0.0.2:30000",
       bornAt: 100n * second,
       role: "client",
       sent: 4,
     });
     core.settle(102n * second, 1);
-    expect(links()).toEqual(["web-1 > api-1:40000  (client) 4/0"]);
+    expect(links()).toEqual(["web-1 > api-1:30000  (client) 4/0"]);
   });
 
   test("through a Service are the pods behind it, with the same labels from both ends", () => {

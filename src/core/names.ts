@@ -24,6 +24,9 @@ export const anyNode: Owner = { type: "node", namespace: "", name: "", workload:
 export interface Names {
   /** The number of an owner: equal fields, equal number. External is 0, `anyNode` 1. */
   owner(o: Owner): number;
+  /** An object has that owner from now on. One that no object and no address has is gone. */
+  hold(owner: number): void;
+  drop(owner: number): void;
   /** From `since` on the address is that owner's. */
   assign(address: Uint8Array, owner: number, since: bigint): void;
   /** From `at` on the address is nobody's. */

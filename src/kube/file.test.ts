@@ -16,6 +16,8 @@ let identities: IdentitiesFile | undefined;
 
 const names: Names = {
   owner: ({ name }) => owners.push(name) - 1,
+  hold: () => {},
+  drop: () => {},
   assign: (_, owner, since) => void calls.push(`assign ${owners[owner]} ${since}`),
   release: (_, at) => void calls.push(`release ${at}`),
   port: () => {},

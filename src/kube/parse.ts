@@ -20,7 +20,7 @@ export interface PodRow {
   hostNetwork: boolean;
   addresses: string[];
   labels: string[];
-  /** The TCP ports of its containers that have a name. */
+  /** The TCP ports of its containers that have a name, or a number that nobody would take for declared. */
   ports: NamedPort[];
   /** The ports that the kubelet probes. */
   probes?: number[];
@@ -82,6 +82,9 @@ export class Malformed extends Error {}
 
 /** The longest text that Kubernetes allows where we read one: a label's key, "prefix/name". */
 const LONGEST = 253 + 1 + 63;
+/** Where Linux takes a port from that nobody chose: as wasm/settle.ts has it. */
+export const isEphemeral = (port: number): boolean => port >= 32768 && port <= 60999;
+
 /** Far above what Kubernetes allows of anything that we read (an EndpointSlice has 1,000 endpoints at most). */
 const MOST = 10_000;
 
@@ -223,7 +226,7 @@ function containerPorts(spec: Fields): NamedPort[] {
   return containersOf(spec)
     .flatMap(portsOf)
     .map((port) => ({ name: text(port, "name", ""), port: portNumber(port, "containerPort") }))
-    .filter((port) => port.name !== "");
+    .filter((port) => port.name !== "" || isEphemeral(port.port));
 }
 
 function portsOnHost(container: Fields, hostNetwork: boolean): { port: number; target: number }[] {

@@ -7,10 +7,18 @@ import { Resolver } from "./resolve.ts";
 class Recorder implements Names {
   readonly owners: Owner[] = [];
   readonly calls: string[] = [];
+  /** Owners that an object has. */
+  readonly holds: string[] = [];
 
   owner(o: Owner): number {
     const index = this.owners.findIndex((known) => Bun.deepEquals(known, o));
     return index < 0 ? this.owners.push({ ...o }) : index + 1;
+  }
+  hold(owner: number) {
+    this.holds.push(this.name(owner));
+  }
+  drop(owner: number) {
+    this.holds.splice(this.holds.indexOf(this.name(owner)), 1);
   }
   assign(address: Uint8Array, owner: number, since: bigint) {
     this.calls.push(`assign ${show(address)} ${this.name(owner)} ${since}`);
@@ -414,6 +422,8 @@ test("10,000 pods and 1,000 Services are replaced in less than a second of CPU",
   let owners = 0;
   const names: Names = {
     owner: () => ++owners,
+    hold: () => {},
+    drop: () => {},
     assign: () => void counted.assigned++,
     release: () => {},
     port: () => void counted.ports++,

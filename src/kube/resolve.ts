@@ -1,7 +1,7 @@
 import { anyNode, type Names, type Owner } from "../core/names.ts";
 import { type Range, rangeOf, toBytes } from "./address.ts";
 import { podOf } from "./cgroups.ts";
-import type { EndpointSliceRow, NodeRow, PodRow, Row, ServiceRow } from "./parse.ts";
+import { type EndpointSliceRow, isEphemeral, type NodeRow, type PodRow, type Row, type ServiceRow } from "./parse.ts";
 
 type RowType = Row["type"];
 
@@ -73,8 +73,8 @@ export class Resolver {
   private nodePortsChanged = false;
   /** Per node's owner and port, the pods that have it. */
   private readonly hostPorts = new Map<number, Map<number, Map<string, { as: Owner; port: number }>>>();
-  /** Per pod's owner, its row, where it has probes. */
-  private readonly probed = new Map<number, PodRow>();
+  /** Per pod's owner, its row, where that says something of its ports. */
+  private readonly telling = new Map<number, PodRow>();
   /** Owners whose ports are to be told again. */
   private readonly stale = new Set<number>();
   /** The cgroups that were seen of each pod, by the kubelet's uid. */
@@ -190,9 +190,10 @@ export class Resolver {
     if (row.cgroup !== undefined) this.mirrors.set(row.cgroup, row.key);
     for (const id of this.cgroups.get(row.cgroup ?? row.key) ?? []) this.names.cgroup(id, this.names.owner(as));
     if (row.finished) return;
-    if (row.probes !== undefined && !row.hostNetwork) {
-      const owner = this.names.owner(as);
-      this.probed.set(owner, row);
+    const owner = this.names.owner(as);
+    this.names.hold(owner);
+    if (tellsPorts(row)) {
+      this.telling.set(owner, row);
       this.stale.add(owner);
     }
     for (const { port, target } of row.hostPorts ?? []) {
@@ -208,9 +209,11 @@ export class Resolver {
     if (row.type === "node") for (const { address, bits } of rangesOf(row)) this.names.dropRange(address, bits);
     if (row.type !== "pod") return;
     if (row.cgroup !== undefined && this.mirrors.get(row.cgroup) === row.key) this.mirrors.delete(row.cgroup);
-    if (row.probes !== undefined) {
-      const owner = this.names.owner(this.ownerOf(row));
-      if (this.probed.get(owner)?.key === row.key) this.probed.delete(owner);
+    if (row.finished) return;
+    const owner = this.names.owner(this.ownerOf(row));
+    this.names.drop(owner);
+    if (tellsPorts(row)) {
+      if (this.telling.get(owner)?.key === row.key) this.telling.delete(owner);
       this.stale.add(owner);
     }
     for (const { port } of row.hostPorts ?? []) {
@@ -377,15 +380,17 @@ export class Resolver {
 
   private tellPortsOf(owner: number): void {
     this.names.dropPorts(owner);
+    const row = this.telling.get(owner);
+    for (const { port } of row?.ports ?? []) if (isEphemeral(port)) this.names.port(owner, port, owner, port, "");
     for (const port of this.servedBy.get(owner)?.keys() ?? []) {
       const service = this.onlyService(owner, port);
-      if (service !== "") this.names.port(owner, port, owner, port, service);
+      if (service !== "" || isEphemeral(port)) this.names.port(owner, port, owner, port, service);
     }
     for (const port of this.hostPorts.get(owner)?.keys() ?? []) {
       const pod = this.onHostPort(owner, port);
       if (pod) this.names.port(owner, port, pod.owner, pod.port, this.onlyService(pod.owner, pod.port));
     }
-    for (const port of this.probed.get(owner)?.probes ?? []) this.names.probe(owner, port);
+    if (!row?.hostNetwork) for (const port of row?.probes ?? []) this.names.probe(owner, port);
   }
 
   /** A port that every node has leads to a Service. */
@@ -510,6 +515,11 @@ function addressesOf(row: Row): string[] {
   if (row.type === "slice") return [];
   // A pod on the host's network has its node's addresses.
   return row.type === "pod" && (row.finished || row.hostNetwork) ? [] : row.addresses;
+}
+
+/** It has probes, or declares a port that else would be taken for an ephemeral one. */
+function tellsPorts({ probes, ports }: PodRow): boolean {
+  return probes !== undefined || ports.some(({ port }) => isEphemeral(port));
 }
 
 function rangesOf(row: NodeRow): Range[] {

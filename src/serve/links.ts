@@ -17,7 +17,7 @@ export interface Link {
   destination: End;
   /** The Service that was dialled, or "". */
   service: string;
-  /** The server's. */
+  /** The server's; 0: any of the ephemeral ones that nobody declares, or of the links that share a row. */
   port: number;
   /** Payload bytes from source to destination, whoever reports. */
   sent: string;
@@ -29,6 +29,15 @@ export interface Link {
   buckets: string[];
   connections: number;
   active: number;
+  connect_failures: CoreLink["failures"];
+  /** Connections of which the reporter's socket sent an RST or was sent one. */
+  resets: number;
+  /** Of the reporter's socket; the first with those that it sent again. */
+  segments_sent: number;
+  retransmitted_segments: number;
+  /** Sums of samples, and how many they were. */
+  rtt_us: { sum: number; count: number };
+  connect_us: { sum: number; count: number };
 }
 
 export type End = Omit<Owner, "mine">;
@@ -38,15 +47,25 @@ const end = ({ type, namespace, name, workload, kind }: Owner): End => ({ type, 
 export function linksReport(links: CoreLink[]): LinksReport {
   return {
     time: Date.now(),
-    links: links.map(({ source, destination, sent, received, exchanges, durationNs, buckets, ...link }) => ({
-      ...link,
-      source: end(source),
-      destination: end(destination),
-      sent: String(sent),
-      received: String(received),
-      requests: String(exchanges),
-      duration_ns: String(durationNs),
-      buckets: buckets.map(String),
+    links: links.map((link) => ({
+      reporter: link.reporter,
+      source: end(link.source),
+      destination: end(link.destination),
+      service: link.service,
+      port: link.port,
+      sent: String(link.sent),
+      received: String(link.received),
+      requests: String(link.exchanges),
+      duration_ns: String(link.durationNs),
+      buckets: link.buckets.map(String),
+      connections: link.connections,
+      active: link.active,
+      connect_failures: link.failures,
+      resets: link.resets,
+      segments_sent: link.segments,
+      retransmitted_segments: link.retransmitted,
+      rtt_us: { sum: link.rttUs, count: link.rtts },
+      connect_us: { sum: link.connectUs, count: link.connects },
     })),
   };
 }

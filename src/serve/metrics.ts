@@ -39,6 +39,14 @@ export class SelfMetrics {
     this.#register();
   }
 
+  /** What there is: for docs/metrics.md. */
+  describe(): { name: string; type: string; help: string; labels: string[] }[] {
+    return this.#registry.getMetricsAsArray().map((metric) => {
+      const { name, help, labelNames } = metric as unknown as { name: string; help: string; labelNames: string[] };
+      return { name, help, labels: labelNames, type: metric instanceof Counter ? "counter" : "gauge" };
+    });
+  }
+
   /** The exposition, in the text format 0.0.4. */
   async text(): Promise<string> {
     this.#core = this.core.counters();
@@ -173,7 +181,17 @@ export class SelfMetrics {
     ofCore("posted_bytes_total", "Payload bytes posted to links, both directions.", "postedBytes");
     ofCore("posted_external_bytes_total", "Of these, to links with an external end.", "postedExternalBytes");
     coreGauge("core_connections", "Connections that the core holds.", "connections");
-    coreGauge("links", "Links.", "links");
+    coreGauge("links", "Links between two ends, a pod's own ones apart.", "links");
+    gauge("link_rows", "Rows of kube_ebpf_link_* and of pairs of pods, without those of all others.", ["rows"], () => [
+      [{ rows: "links" }, this.#core.linkRows],
+      [{ rows: "pairs" }, this.#core.pairRows],
+    ]);
+    gauge("link_rows_limit", "How many there may be of each (--max-links).", [], () => one(this.core.maxLinks));
+    ofCore(
+      "connections_capped_total",
+      "Connections that count in a row of all others, for there was no room.",
+      "capped",
+    );
     coreGauge("series_rows", "Rows of the exposition.", "series");
     coreGauge("series_rows_held", "Rows still shown as 0, so that rate() and increase() see them begin.", "seriesHeld");
 

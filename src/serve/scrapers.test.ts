@@ -68,3 +68,14 @@ describe("the watermark of scrapes", () => {
     expect(scrapers.watermark(at(220))).toBe(at(202));
   });
 });
+
+test("an agent is abandoned five minutes after its last scrape, or its start", () => {
+  const scrapers = new Scrapers(at(100), 60n * second);
+  expect(scrapers.abandoned(at(400))).toBe(false);
+  expect(scrapers.abandoned(at(400.001))).toBe(true);
+  scrapers.completed("a", at(500));
+  scrapers.completed("b", at(510));
+  scrapers.completed("a", at(505));
+  expect(scrapers.abandoned(at(810))).toBe(false);
+  expect(scrapers.abandoned(at(810.001))).toBe(true);
+});

@@ -48,6 +48,13 @@ export class Scrapers {
     return oldest;
   }
 
+  /** Nobody has scraped for so long that nobody is waited for. */
+  abandoned(now: bigint): boolean {
+    let newest = this.start;
+    for (const { last } of this.#scrapers.values()) if (last > newest) newest = last;
+    return now - newest > longest;
+  }
+
   #live({ last, interval }: Scraper, now: bigint): boolean {
     const patience = interval === undefined ? this.hold : 2n * interval;
     return now - last <= (patience < longest ? patience : longest);

@@ -38,6 +38,12 @@ const link = (reporter: Link["reporter"], change: Partial<Link> = {}): Link => (
   buckets: ["0", "2"],
   connections: 2,
   active: 0,
+  connect_failures: { refused: 0, timed_out: 0, reset: 0, unreachable: 0, other: 0, aborted: 0 },
+  resets: 0,
+  segments_sent: 0,
+  retransmitted_segments: 0,
+  rtt_us: { sum: 0, count: 0 },
+  connect_us: { sum: 0, count: 0 },
   ...change,
 });
 const links = [link("client"), link("server")];
