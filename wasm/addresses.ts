@@ -1,5 +1,5 @@
 import { allocate, free, table } from "./memory";
-import { drop, EXTERNAL, hold } from "./owners";
+import { drop, EXTERNAL, hold, ownerOf } from "./owners";
 
 /**
  * Who held an address, and when. A generation is an address while one owner held it: [from, until), until 0 while it
@@ -225,4 +225,43 @@ export function release(address: usize, at: u64): void {
   if (generation.until) return;
   generation.until = max<u64>(max(at, generation.from), 1);
   drop(generation.owner);
+}
+
+/** Marks the owners that addresses refer to, and forgets those that had one last before `time`. */
+export function markAddresses(time: u64): void {
+  for (let slot: u32 = 0; slot <= addresses.mask; slot++) {
+    for (let at = addresses.at(slot); at; at = addresses.at(slot)) {
+      const address = changetype<Address>(at);
+      forgetBefore(at + offsetof<Address>("newest"), time);
+      if (address.newest || address.host != EXTERNAL || address.external) {
+        mark(address);
+        break;
+      }
+      // Another moves into its slot.
+      addresses.remove(at, 16);
+      free(at, offsetof<Address>());
+    }
+  }
+}
+
+function mark(address: Address): void {
+  ownerOf(address.host).marked = 1;
+  for (let at = address.newest; at; at = changetype<Generation>(at).older) {
+    ownerOf(changetype<Generation>(at).owner).marked = 1;
+  }
+}
+
+/** Frees the generations that ended before, from the list that begins at `head`. */
+function forgetBefore(head: usize, time: u64): void {
+  let at = load<usize>(head);
+  while (at) {
+    const generation = changetype<Generation>(at);
+    if (generation.until && generation.until < time) {
+      store<usize>(head, generation.older);
+      free(at, offsetof<Generation>());
+    } else {
+      head = at + offsetof<Generation>("older");
+    }
+    at = load<usize>(head);
+  }
 }

@@ -1,4 +1,5 @@
 import { allocate, table } from "./memory";
+import { ownerOf } from "./owners";
 
 /** Whose a cgroup is: it tells the pods apart that share their node's network. */
 
@@ -38,4 +39,14 @@ export function tellCgroup(id: u64, told: u32, owner: u32): void {
   if (!row) return;
   changetype<Cgroup>(row).told = told;
   changetype<Cgroup>(row).owner = owner;
+}
+
+/** Forgets whose a cgroup is where the owner is about to go (collect.ts). Others may point at the row: it stays. */
+export function dropCgroups(): void {
+  for (let slot: u32 = 0; slot <= cgroups.mask; slot++) {
+    const cgroup = changetype<Cgroup>(cgroups.at(slot));
+    if (!changetype<usize>(cgroup) || cgroup.told != OF_POD || ownerOf(cgroup.owner).old <= 1) continue;
+    cgroup.told = UNTOLD;
+    cgroup.owner = 0;
+  }
 }

@@ -1,8 +1,9 @@
 import { ingest as walk } from "./batch";
+import { collectOwners, markTexts } from "./collect";
 import { setLoopback } from "./connections";
 import { setHistograms } from "./measures";
 import { Area } from "./memory";
-import { addOwner, addText, drop, dropPorts, hold, setOther, setPort, setProbe } from "./owners";
+import { addOwner, addText, drop, dropPorts, freeText, hold, setOther, setPort, setProbe } from "./owners";
 import { reportCounters, reportLinks, reportRow } from "./report";
 import { abandon, setLinks } from "./series";
 import { assigned, cgroupTold, configure, fresh, host, ranged, released, settle, unranged } from "./settle";
@@ -15,12 +16,15 @@ export {
   abandon,
   addOwner,
   cgroupTold as cgroup,
+  collectOwners,
   configure,
   drop,
   dropPorts,
+  freeText,
   fresh,
   hold,
   host,
+  markTexts,
   render,
   reportCounters,
   reportLinks,
@@ -54,9 +58,9 @@ export function word(bytes: usize): usize {
   return words.reserve(bytes);
 }
 
-/** The text that was put there becomes the next number. */
-export function text(bytes: u32): void {
-  addText(words.start, bytes);
+/** The text that was put there gets that number. */
+export function text(number: u32, bytes: u32): void {
+  addText(number, words.start, bytes);
 }
 
 /** The address that was put there. */

@@ -1,5 +1,5 @@
 import { Generation } from "./addresses";
-import { allocate, table } from "./memory";
+import { allocate, free, table } from "./memory";
 import { EXTERNAL, NODE, ownerOf } from "./owners";
 
 /** Whose a network namespace is: its loopback's owner, and, of a node's, the owner of every address in it. */
@@ -39,4 +39,14 @@ export function setNetnsOwner(netns: u32, owner: u32): void {
 export function bind(generation: Generation, netns: u32): void {
   generation.netns = netns;
   if (ownerOf(generation.owner).type == NODE || !isNodes(netns)) setNetnsOwner(netns, generation.owner);
+}
+
+/** Forgets the network namespaces of owners that are about to go (collect.ts). */
+export function dropNetns(): void {
+  for (let slot: u32 = 0; slot <= owners.mask; slot++) {
+    for (let at = owners.at(slot); at && ownerOf(changetype<Netns>(at).owner).old > 1; at = owners.at(slot)) {
+      owners.remove(at, 8);
+      free(at, offsetof<Netns>());
+    }
+  }
 }

@@ -2,8 +2,8 @@ import { sweepLater } from "./links";
 import { Area, allocate, free, table } from "./memory";
 
 /**
- * Who can be an end: numbers for owners and for the texts of their labels. Both are given by src/core/core.ts in order,
- * so that a number is a place in a list. A text is {u32 length, bytes}, already escaped.
+ * Who can be an end: numbers for owners and for the texts of their labels. Both are given by src/core/core.ts, and are
+ * places in a list. A text is {u32 length, bytes}, already escaped.
  */
 
 /** Types of owners; also the number of the owner that all unnamed addresses have. */
@@ -48,24 +48,34 @@ export class Owner {
   holds: u32;
   /** It was an end of a link. */
   used: u32;
+  /** Something refers to it; how often in a row nothing did (collect.ts). */
+  marked: u32;
+  old: u32;
 }
 
 const owners = changetype<Area>(memory.data(8));
 const texts = changetype<Area>(memory.data(8));
-let ownerCount: u32 = 0;
-let textCount: u32 = 0;
+export let ownerCount: u32 = 0;
+export let textCount: u32 = 0;
 
-function append(list: Area, count: u32, block: usize): void {
-  if (<usize>(count + 1) * 4 > list.size) list.reserve(max<usize>(1024, list.size * 2), list.size);
-  store<usize>(list.start + count * 4, block);
+function put(list: Area, number: u32, block: usize): void {
+  if (<usize>(number + 1) * 4 > list.size) list.reserve(max<usize>(1024, list.size * 2), list.size);
+  store<usize>(list.start + number * 4, block);
 }
 
-/** Keeps a text of that many bytes. */
-export function addText(bytes: usize, length: u32): void {
+/** Keeps a text of that many bytes by a number that is free: one that was freed, or the next. */
+export function addText(number: u32, bytes: usize, length: u32): void {
   const text = allocate(4 + length);
   store<u32>(text, length);
   memory.copy(text + 4, bytes, length);
-  append(texts, textCount++, text);
+  put(texts, number, text);
+  textCount = max(textCount, number + 1);
+}
+
+export function freeText(number: u32): void {
+  const text = textOf(number);
+  put(texts, number, 0);
+  free(text, 4 + load<u32>(text));
 }
 
 export function textOf(number: u32): usize {
@@ -73,6 +83,7 @@ export function textOf(number: u32): usize {
 }
 
 export function addOwner(
+  number: u32,
   type: u32,
   mine: u32,
   ignored: u32,
@@ -89,7 +100,17 @@ export function addOwner(
   owner.name = name;
   owner.workload = workload;
   owner.kind = kind;
-  append(owners, ownerCount++, changetype<usize>(owner));
+  put(owners, number, changetype<usize>(owner));
+  ownerCount = max(ownerCount, number + 1);
+}
+
+export function hasOwner(number: u32): bool {
+  return load<usize>(owners.start + number * 4) != 0;
+}
+
+export function freeOwner(number: u32): void {
+  free(changetype<usize>(ownerOf(number)), offsetof<Owner>());
+  put(owners, number, 0);
 }
 
 export function ownerOf(number: u32): Owner {
@@ -167,5 +188,13 @@ export function dropPorts(owner: u32): void {
     if (changetype<Port>(at).toOwner != owner) drop(changetype<Port>(at).toOwner);
     ports.remove(at, PORT_KEY);
     free(at, offsetof<Port>());
+  }
+}
+
+/** Marks the texts that ports refer to: a byte each. */
+export function markPorts(bytes: usize): void {
+  for (let slot: u32 = 0; slot <= ports.mask; slot++) {
+    const at = ports.at(slot);
+    if (at) store<u8>(bytes + changetype<Port>(at).service, 1);
   }
 }

@@ -10,8 +10,10 @@ interface Exports {
   setLinks(aggregate: number, limit: number, namespaceText: number): void;
   setHistograms(all: number): void;
   word(bytes: number): number;
-  text(bytes: number): void;
+  text(number: number, bytes: number): void;
+  freeText(number: number): void;
   addOwner(
+    number: number,
     type: number,
     mine: number,
     ignored: number,
@@ -38,6 +40,8 @@ interface Exports {
   settle(now: bigint, sweep: number): void;
   render(now: bigint, watermark: bigint): void;
   abandon(now: bigint): void;
+  collectOwners(now: bigint): number;
+  markTexts(): number;
   written(): number;
   writtenBytes(): number;
   reportLinks(): number;
@@ -169,6 +173,10 @@ const external: Owner = {
   mine: false,
 };
 
+/** So many new owners are worth a look for those that are gone. */
+const MANY = 1000;
+const MINUTE = 60_000_000_000n;
+
 /** Objects may have kinds that somebody made up; so many are told apart where links share a row. */
 const KINDS = 64;
 
@@ -186,12 +194,20 @@ const keyOf = (o: Owner): string =>
  */
 export class Core implements Names {
   readonly #wasm: Exports;
-  readonly #owners: Owner[] = [];
+  readonly #owners: (Owner | undefined)[] = [];
   readonly #ownerNumbers = new Map<string, number>();
   readonly #kinds = new Set<string>();
-  readonly #texts: string[] = [];
+  readonly #texts: (string | undefined)[] = [];
   readonly #textNumbers = new Map<string, number>();
   readonly #encoder = new TextEncoder();
+  /** Numbers that were given back. */
+  readonly #freeOwners: number[] = [];
+  readonly #freeTexts: number[] = [];
+  /** Owners since the last collection, and when that was. */
+  #newOwners = 0;
+  /** The first texts are not of owners. */
+  readonly #ownTexts: number;
+  #collectedAt = 0n;
   /** Rows of links that there may be. */
   readonly maxLinks: number;
 
@@ -204,6 +220,7 @@ export class Core implements Names {
     const { aggregate = "workload", maxLinks = 2000 } = options;
     this.maxLinks = maxLinks;
     wasm.setLinks(aggregates.indexOf(aggregate), maxLinks, this.#text("Namespace"));
+    this.#ownTexts = this.#texts.length;
     wasm.setHistograms(Number(options.histograms ?? false));
     for (const o of [external, anyNode]) this.hold(this.#add(o));
     for (const o of [external, anyNode]) this.#setOther(o);
@@ -236,8 +253,10 @@ export class Core implements Names {
     const labels = [o.namespace, o.name, o.workload, o.kind].map((value) => this.#text(value));
     const [namespace, name, workload, kind] = labels as [number, number, number, number];
     const ignored = Number(o.ignored ?? false);
-    this.#wasm.addOwner(ownerTypes.indexOf(o.type), Number(o.mine), ignored, namespace, name, workload, kind);
-    const number = this.#owners.push({ ...o }) - 1;
+    const number = this.#freeOwners.pop() ?? this.#owners.length;
+    this.#owners[number] = { ...o };
+    this.#newOwners++;
+    this.#wasm.addOwner(number, ownerTypes.indexOf(o.type), Number(o.mine), ignored, namespace, name, workload, kind);
     this.#ownerNumbers.set(keyOf(o), number);
     return number;
   }
@@ -325,6 +344,30 @@ export class Core implements Names {
   /** Posts what is due; to be called after each drain with the time and the number of the sweep that it drained. */
   settle(now: bigint, sweep: number): void {
     this.#wasm.settle(now, sweep);
+    if (this.#newOwners >= Math.max(MANY, this.#ownerNumbers.size / 4) && now >= this.#collectedAt + MINUTE) {
+      this.#collect(now);
+    }
+  }
+
+  /** Gives back the numbers of owners that are gone, and of their texts. */
+  #collect(now: bigint): void {
+    this.#collectedAt = now;
+    const owners = this.#view(this.#wasm.collectOwners(now), this.#owners.length);
+    this.#newOwners = 0;
+    this.#owners.forEach((owner, number) => {
+      if (owner === undefined || !owners[number]) return;
+      this.#ownerNumbers.delete(keyOf(owner));
+      this.#owners[number] = undefined;
+      this.#freeOwners.push(number);
+    });
+    const texts = this.#view(this.#wasm.markTexts(), this.#texts.length).slice();
+    this.#texts.forEach((text, number) => {
+      if (text === undefined || texts[number] || number < this.#ownTexts) return;
+      this.#textNumbers.delete(text);
+      this.#texts[number] = undefined;
+      this.#freeTexts.push(number);
+      this.#wasm.freeText(number);
+    });
   }
 
   /**
@@ -372,6 +415,11 @@ export class Core implements Names {
     return Object.fromEntries(counterNames.map((name, i) => [name, Number(values[i])])) as CoreCounters;
   }
 
+  /** Linear memory, bytes. It never shrinks. */
+  get memoryBytes(): number {
+    return this.#wasm.memory.buffer.byteLength;
+  }
+
   #view(at: number, bytes: number): Uint8Array {
     // Pointers beyond 2 GiB come out negative.
     return new Uint8Array(this.#wasm.memory.buffer, at >>> 0, bytes);
@@ -386,8 +434,9 @@ export class Core implements Names {
     if (known !== undefined) return known;
     const bytes = this.#encoder.encode(escaped(value));
     this.#word(bytes);
-    this.#wasm.text(bytes.length);
-    const number = this.#texts.push(value) - 1;
+    const number = this.#freeTexts.pop() ?? this.#texts.length;
+    this.#texts[number] = value;
+    this.#wasm.text(number, bytes.length);
     this.#textNumbers.set(value, number);
     return number;
   }

@@ -49,7 +49,7 @@ const READER = `
   import { IdentitiesFile } from "${import.meta.dir}/file.ts";
   import { Resolver } from "${import.meta.dir}/resolve.ts";
   const nothing = () => {};
-  const names = { owner: () => 1, assign: nothing, release: nothing, port: nothing, dropPorts: nothing, fresh: nothing };
+  const names = { owner: () => 1, hold: nothing, drop: nothing, assign: nothing, release: nothing, port: nothing, dropPorts: nothing, fresh: nothing };
   let last = performance.now();
   let blocked = 0;
   setInterval(() => {

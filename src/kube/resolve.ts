@@ -185,6 +185,7 @@ export class Resolver {
       const owner = this.nodeOwner(row.name);
       for (const { address, bits } of rangesOf(row)) this.names.range(address, bits, owner, true);
     }
+    if (row.type === "service" || row.type === "node") this.names.hold(this.names.owner(this.ownerOf(row)));
     if (row.type !== "pod") return;
     const as = this.ownerOf(row);
     if (row.cgroup !== undefined) this.mirrors.set(row.cgroup, row.key);
@@ -200,6 +201,7 @@ export class Resolver {
       const node = this.nodeOwner(row.node);
       const ports = this.hostPorts.get(node) ?? new Map<number, Map<string, { as: Owner; port: number }>>();
       const pods = ports.get(port) ?? new Map<string, { as: Owner; port: number }>();
+      if (!pods.has(row.key)) this.names.hold(node);
       this.hostPorts.set(node, ports.set(port, pods.set(row.key, { as, port: target })));
       this.stale.add(node);
     }
@@ -207,6 +209,7 @@ export class Resolver {
 
   private withdrawRest(row: Row): void {
     if (row.type === "node") for (const { address, bits } of rangesOf(row)) this.names.dropRange(address, bits);
+    if (row.type === "service" || row.type === "node") this.names.drop(this.names.owner(this.ownerOf(row)));
     if (row.type !== "pod") return;
     if (row.cgroup !== undefined && this.mirrors.get(row.cgroup) === row.key) this.mirrors.delete(row.cgroup);
     if (row.finished) return;
@@ -220,7 +223,10 @@ export class Resolver {
       const node = this.nodeOwner(row.node);
       const ports = this.hostPorts.get(node);
       const pods = ports?.get(port);
-      if (pods?.delete(row.key)) this.stale.add(node);
+      if (pods?.delete(row.key)) {
+        this.names.drop(node);
+        this.stale.add(node);
+      }
       if (pods?.size === 0) ports?.delete(port);
       if (ports?.size === 0) this.hostPorts.delete(node);
     }
