@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { Core } from "../../src/core/core.ts";
 import { type Family, families, labels } from "../../src/core/families.ts";
+import { RingsideError } from "../../src/errors.ts";
 import { SelfMetrics } from "../../src/serve/metrics.ts";
 
 const root = join(import.meta.dir, "../..");
@@ -31,6 +32,18 @@ function familyTable(of: (family: Family) => boolean): string {
   return table(["family", "type", "labels", "unit", "meaning", "for example"], rows);
 }
 
+/** As the style check has Markdown. */
+function formatted(page: string): string {
+  const biome = [process.execPath, join(root, "node_modules/.bin/biome")];
+  const { exitCode, stdout, stderr } = Bun.spawnSync([...biome, "format", "--stdin-file-path=docs/metrics.md"], {
+    cwd: root,
+    stdin: Buffer.from(page),
+  });
+  if (exitCode !== 0)
+    throw new RingsideError("format", "docs/metrics.md", "Run hack/setup test.", { cause: String(stderr) });
+  return stdout.toString();
+}
+
 /** docs/metrics.md: the prose of metrics.md, and the tables of what there is. */
 export async function metricsPage(): Promise<string> {
   const core = await Core.load(join(root, "build/core.wasm"));
@@ -47,5 +60,5 @@ export async function metricsPage(): Promise<string> {
     ],
   ]);
   const page = await Bun.file(join(import.meta.dir, "metrics.md")).text();
-  return page.replace(/\{\{(\w+)\}\}/g, (_, name: string) => tables.get(name) ?? "");
+  return formatted(page.replace(/\{\{(\w+)\}\}/g, (_, name: string) => tables.get(name) ?? ""));
 }

@@ -153,5 +153,5 @@ test("connections and failures are counted at once, whoever they are with", () =
     role: "client",
     netns: 1,
   });
-  expect(core.counters()).toMatchObject({ connections: 1, failed: 1, settling: 1, links: 0 });
+  expect(core.counters()).toMatchObject({ connections: 1, failed: 1, settling: 2, links: 0 });
 });
