@@ -150,7 +150,7 @@ function draftEnd(text: usize, end: Owner, any: bool): void {
   store<u32>(text, end.namespace, 0);
   store<u32>(text, whole && end.type != EXTERNAL ? 0 : end.workload, 4);
   store<u32>(text, whole && namespaced ? namespaceKind : end.kind, 8);
-  store<u32>(text, level == BY_POD ? end.name : 0, 12);
+  store<u32>(text, level == BY_POD && end.type == POD ? end.name : 0, 12);
 }
 
 /** Its row, made where there was none; 0 where there is none and no room. `any`: of all that found none. */

@@ -310,7 +310,7 @@ export class Model {
       [`${side}_namespace`]: owner.namespace,
       [`${side}_workload`]: whole ? "" : owner.workload,
       [`${side}_kind`]: whole && owner.type !== "node" ? "Namespace" : owner.kind,
-      ...(aggregate === "pod" ? { [`${side}_pod`]: owner.name } : {}),
+      ...(aggregate === "pod" ? { [`${side}_pod`]: owner.type === "pod" ? owner.name : "" } : {}),
     };
   }
 
