@@ -29,7 +29,8 @@ async function read(socket: Socket, bytes: number): Promise<void> {
 }
 
 beforeAll(async () => {
-  server = createServer({ pauseOnConnect: true }).listen(0, "127.0.0.1");
+  // A port that the kernel would choose itself is told as ephemeral.
+  server = createServer({ pauseOnConnect: true }).listen(21_080, "127.0.0.1");
   await once(server, "listening");
   port = (server.address() as { port: number }).port;
   client = connect(port, "127.0.0.1");
@@ -84,8 +85,8 @@ test("a listener without a backlog tells the server's end, which nothing else do
     recv: { args: ["i32", "ptr", "u64", "i32"], returns: "i32" },
     close: { args: ["i32"], returns: "i32" },
   });
-  // struct sockaddr_in: AF_INET, port 0, 127.0.0.1
-  const address = new Uint8Array([2, 0, 0, 0, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+  // struct sockaddr_in: AF_INET, port 21081, 127.0.0.1
+  const address = new Uint8Array([2, 0, 21_081 >> 8, 21_081 & 255, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
   const length = new Uint32Array([address.length]);
   const data = new Uint8Array(1000);
   const [listener, dialler] = [libc.socket(2, 1, 0), libc.socket(2, 1, 0)];

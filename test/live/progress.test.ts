@@ -29,7 +29,8 @@ const backends = (await checkMachine()).backends.filter(({ works }) => works).ma
 test.each(backends)(
   "by %s a long send shows as it goes",
   async (backend) => {
-    const server = createServer({ pauseOnConnect: true }).listen(0, "127.0.0.1");
+    // A port that the kernel would choose itself is told as ephemeral.
+    const server = createServer({ pauseOnConnect: true }).listen(21_082, "127.0.0.1");
     await once(server, "listening");
     const { port } = server.address() as { port: number };
     const agent = await startAgent(trafficEnds({ name: "progress" }), ["--loopback", "--backend", backend]);

@@ -46,7 +46,9 @@ const link = (reporter: Link["reporter"], change: Partial<Link> = {}): Link => (
   connect_us: { sum: 0, count: 0 },
   ...change,
 });
-const links = [link("client"), link("server")];
+const refused = { ...link("client").connect_failures, refused: 1 };
+const nobody = { connections: 0, sent: "0", received: "0", requests: "0", buckets: [] };
+const links = [link("client"), link("server"), link("client", { port: 82, ...nobody, connect_failures: refused })];
 
 test("links that say the same agree", () => {
   expect(compareLinks(truth, links, ends)).toEqual([]);
@@ -58,6 +60,7 @@ test("a difference names the scenario, the reporter, what was expected and what 
     "slow: server: requests: expected 2, got 3",
     "slow: server: connections: expected 2, got 1",
     "slow: client: sent: expected 11, got 10",
+    'refused: connect failures: expected {"refused":1}, got {}',
   ]);
 });
 
@@ -66,6 +69,7 @@ test("a missing row, two rows for one and a row of no scenario are differences",
   expect(compareLinks(truth, [link("client"), link("client"), stray], ends)).toEqual([
     "slow: server: expected 1 row, got 0",
     "slow: client: expected 1 row, got 2",
+    'refused: connect failures: expected {"refused":1}, got {}',
     "no scenario: client web -> api:99",
   ]);
 });

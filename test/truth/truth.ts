@@ -117,7 +117,21 @@ function rowOf(links: Link[], ends: Ends, { reporter, port }: Pick<Sum, "reporte
   );
 }
 
-function difference(scenario: string, what: string, expected: bigint, got: bigint | string): string[] {
+/** Connects that failed, by port and reason. */
+function failures(lines: TruthLine[], ends: Ends): Map<number, { scenario: string; reasons: Record<string, number> }> {
+  const byPort = new Map<number, { scenario: string; reasons: Record<string, number> }>();
+  for (const line of lines) {
+    if (line.skipped || !line.failed || isWithin(line) !== (ends.client === ends.server)) continue;
+    const { scenario, remote_port: port } = line;
+    const reasons: Record<string, number> = byPort.get(port)?.reasons ?? {};
+    const reason = line.failed === "none" ? "aborted" : line.failed;
+    reasons[reason] = (reasons[reason] ?? 0) + 1;
+    byPort.set(port, { scenario, reasons });
+  }
+  return byPort;
+}
+
+function difference(scenario: string, what: string, expected: bigint | string, got: bigint | string): string[] {
   return String(expected) === String(got) ? [] : [`${scenario}: ${what}: expected ${expected}, got ${got}`];
 }
 
@@ -149,14 +163,27 @@ export function compareLinks(lines: TruthLine[], links: Link[], ends: Ends): str
       ...difference(scenario, `${reporter}: active connections`, 0n, String(row.active)),
     ];
   });
+  const failed = failures(lines, ends);
   const known = new Set(expected.map(({ port }) => port));
   const stray = links.filter(
     (link) =>
       [link.source, link.destination].some((end) => isPod(end, ends.client) || isPod(end, ends.server)) &&
-      !(isPod(link.source, ends.client) && isPod(link.destination, ends.server) && known.has(link.port)),
+      !(isPod(link.source, ends.client) && isPod(link.destination, ends.server) && known.has(link.port)) &&
+      // Nobody may have the address that a connect failed to reach.
+      !(link.connections === 0 && failed.has(link.port)),
   );
   return [
     ...differences,
+    ...[...failed].flatMap(([port, { scenario, reasons }]) => {
+      const told: Record<string, number> = {};
+      for (const link of links) {
+        if (link.reporter !== "client" || link.port !== port || !isPod(link.source, ends.client)) continue;
+        for (const [reason, count] of Object.entries(link.connect_failures)) {
+          if (count) told[reason] = (told[reason] ?? 0) + count;
+        }
+      }
+      return difference(scenario, "connect failures", JSON.stringify(reasons), JSON.stringify(told));
+    }),
     ...stray.map(
       (link) => `no scenario: ${link.reporter} ${link.source.name} -> ${link.destination.name}:${link.port}`,
     ),
