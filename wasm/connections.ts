@@ -176,8 +176,9 @@ export function observe(record: usize, row: usize): void {
   let exchanges = load<u32>(record, RECORD_EXCHANGES) - connection.exchanges;
   let segments = load<u32>(record, RECORD_SEGMENTS) - connection.segments;
   let retransmitted = load<u32>(record, RECORD_RETRANSMITTED) - connection.retransmitted;
-  if (<i64>sent < 0) sent = 0;
-  if (<i64>received < 0) received = 0;
+  // What never was established has no bytes.
+  if (<i64>sent < 0 || kind == KIND_FAILED) sent = 0;
+  if (<i64>received < 0 || kind == KIND_FAILED) received = 0;
   if (<i64>duration < 0) duration = 0;
   if (<i32>exchanges < 0) exchanges = 0;
   if (<i32>segments < 0) segments = 0;

@@ -136,9 +136,7 @@ function rowOf(rows: usize, now: u64): usize {
   if (tail) changetype<Series>(tail).next = at;
   else store<usize>(first + rows * 4, at);
   store<usize>(last + rows * 4, at);
-  if (lastHeld) changetype<Series>(lastHeld).nextHeld = at;
-  else firstHeld = at;
-  lastHeld = at;
+  hold(row);
   counters.series++;
   counters.seriesHeld++;
   return at;
@@ -399,7 +397,6 @@ function remove(row: Series): void {
   else store<usize>(first + rows * 4, row.next);
   if (row.next) changetype<Series>(row.next).prev = row.prev;
   else store<usize>(last + rows * 4, row.prev);
-  if (row.held) unhold(row);
   if (rows == LINK_ROWS && !(row.rest & ANY)) counters.linkRows--;
   if (rows == PAIR_ROWS && !(row.rest & ANY)) counters.pairRows--;
   counters.series--;
@@ -407,14 +404,30 @@ function remove(row: Series): void {
   free(at, VALUES + measures * 8);
 }
 
-function unhold(row: Series): void {
+/** Takes those that are left off the list of rows held at 0: there is nobody to see the 0. */
+function unholdLeft(): void {
+  let at = firstHeld;
+  firstHeld = 0;
+  lastHeld = 0;
+  while (at) {
+    const row = changetype<Series>(at);
+    const next = row.nextHeld;
+    row.nextHeld = 0;
+    if (isLeft(row)) {
+      row.held = 0;
+      counters.seriesHeld--;
+    } else {
+      hold(row);
+    }
+    at = next;
+  }
+}
+
+function hold(row: Series): void {
   const at = changetype<usize>(row);
-  let before: usize = 0;
-  for (let held = firstHeld; held != at; held = changetype<Series>(held).nextHeld) before = held;
-  if (before) changetype<Series>(before).nextHeld = row.nextHeld;
-  else firstHeld = row.nextHeld;
-  if (lastHeld == at) lastHeld = before;
-  counters.seriesHeld--;
+  if (lastHeld) changetype<Series>(lastHeld).nextHeld = at;
+  else firstHeld = at;
+  lastHeld = at;
 }
 
 /** Brings the rows to what a scrape begun at `now` is to see, when every scraper has had all before the watermark. */
@@ -437,5 +450,7 @@ export function turn(now: u64, watermark: u64): void {
 export function abandon(now: u64): void {
   project();
   if (sweepLinks()) sweepRows(now);
+  if (!firstLeaving) return;
+  unholdLeft();
   removeLeft(now, 0, true);
 }

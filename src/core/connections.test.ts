@@ -173,7 +173,9 @@ describe("a record", () => {
     const reasons = ["none", "refused", "timedOut", "reset", "unreachable", "other"] as const;
     feed(
       core,
-      ...reasons.map((reason, id): Snapshot => ({ ...client, id: 10 + id, kind: "failed", reason, retransmitted: 2 })),
+      ...reasons.map(
+        (reason, id): Snapshot => ({ ...client, id: 10 + id, kind: "failed", reason, retransmitted: 2, sent: 9 }),
+      ),
       { ...client, id: 10, kind: "failed" },
     );
     expect(core.counters()).toMatchObject({ failed: 6, connections: 0, settling: 6 });

@@ -180,6 +180,7 @@ export class SelfMetrics {
     ofCore("connect_failures_total", "Connections that never were established.", "failed");
     ofCore("posted_bytes_total", "Payload bytes posted to links, both directions.", "postedBytes");
     ofCore("posted_external_bytes_total", "Of these, to links with an external end.", "postedExternalBytes");
+    gauge("core_memory_bytes", "Linear memory of the core, which never shrinks.", [], () => one(this.core.memoryBytes));
     coreGauge("core_connections", "Connections that the core holds.", "connections");
     coreGauge("links", "Links between two ends, a pod's own ones apart.", "links");
     gauge("link_rows", "Rows of kube_ebpf_link_* and of pairs of pods, without those of all others.", ["rows"], () => [

@@ -54,6 +54,8 @@ export class Watched implements Names {
     this.freshUntil = at;
   }
   // What these tests do not look at.
+  hold(): void {}
+  drop(): void {}
   probe(): void {}
   range(): void {}
   dropRange(): void {}
