@@ -66,7 +66,7 @@ const preemptible = version().includes("PREEMPT");
  * bpf/state.h has copies. Sends and receives are many, and a lost one costs an exchange.
  */
 export function programsOf({ program, reentered }: Hook): string[] {
-  const copies = reentered === "by interrupts" ? 4 : reentered === "by preemption" && preemptible ? 2 : 1;
+  const copies = reentered === "by interrupts" ? 4 : reentered === "by preemption" && preemptible ? 3 : 1;
   return [program, `${program}_2`, `${program}_3`, `${program}_4`].slice(0, copies);
 }
 
