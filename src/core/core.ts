@@ -78,7 +78,7 @@ export interface Link {
   /** The client's end, and the server's. */
   source: Owner;
   destination: Owner;
-  /** The server's, and the Service that has it, or "". 0: an ephemeral one that nobody declares, or any (see `capped`). */
+  /** The server's, and the Service that has it, or "". 0: an ephemeral one that nobody declares, or any. */
   port: number;
   service: string;
   reporter: "client" | "server";
@@ -158,7 +158,8 @@ const BUCKETS = 18;
 
 /**
  * What the core counts about itself. `connections`, `settling` (for their time), `waiting` (for a name), `links`,
- * `linkRows`, `pairRows`, `series` and `seriesHeld` (at 0) are as of now, the rest since the start. Bytes are both directions'.
+ * `linkRows`, `pairRows`, `series` and `seriesHeld` (at 0) are as of now, the rest since the start. Bytes are those of
+ * both directions.
  */
 export type CoreCounters = Record<(typeof counterNames)[number], number>;
 
