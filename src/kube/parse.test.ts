@@ -226,6 +226,22 @@ test("a pod's ports on its node, its probes, and what it asks for", () => {
   expect(Object.keys(plain ?? {})).not.toContain("probes");
 });
 
+test("a port without a name is kept where it could be taken for an ephemeral one", () => {
+  const ports = [
+    { containerPort: 9090 },
+    { containerPort: 32_767 },
+    { containerPort: 32_768 },
+    { containerPort: 60_999 },
+  ];
+  const spec = { containers: [{ ports: [...ports, { containerPort: 61_000 }] }] };
+  expect(parse({ apiVersion: "v1", kind: "Pod", metadata: { name: "a" }, spec })).toMatchObject({
+    ports: [
+      { name: "", port: 32_768 },
+      { name: "", port: 60_999 },
+    ],
+  });
+});
+
 test("an EndpointSlice", () => {
   const slice = {
     addressType: "IPv4",

@@ -509,6 +509,50 @@ describe("a node's port", () => {
   });
 });
 
+test("an ephemeral port is told where a container declares it, or Services that do not agree", () => {
+  const { names, resolver } = setUp();
+  const web = pod("web-1", "10.0.0.7", {
+    ports: [
+      { name: "http", port: 8080 },
+      { name: "", port: 50_051 },
+    ],
+  });
+  resolver.upsert(web, 1n);
+  expect(names.take()).toEqual(["assign 0.7 web-1 0", "dropPorts web-1", 'port web-1:50051 web-1:50051 ""']);
+  for (const name of ["a", "b"]) {
+    const ports = [{ name: "", port: 80, target: 40_000 }];
+    resolver.upsert(service(name, "", { selector: ["app=web"], ports }), 2n);
+  }
+  expect(names.take().slice(-3)).toEqual([
+    "dropPorts web-1",
+    'port web-1:50051 web-1:50051 ""',
+    'port web-1:40000 web-1:40000 ""',
+  ]);
+  resolver.remove("pod", "uid-web-1", 3n);
+  expect(names.take()).toContain("dropPorts web-1");
+});
+
+test("an owner is held for as long as an object has it", () => {
+  const { names, resolver } = setUp();
+  const rows = () => [
+    pod("web-1", "10.0.0.7"),
+    pod("proxy-1", "172.18.0.2", { hostNetwork: true, hostPorts: [{ port: 80, target: 80 }] }),
+    service("web", "10.96.0.1"),
+    node("node-a", "172.18.0.2"),
+  ];
+  resolver.replace(rows(), 1n);
+  // The node by itself, and for the port that a pod has of it.
+  const all = ["node-a", "node-a", "proxy-1", "web(Service web)", "web-1"];
+  expect(names.holds.toSorted()).toEqual(all);
+  resolver.replace(rows(), 2n);
+  resolver.upsert(pod("web-1", "10.0.0.7", { labels: ["app=other"] }), 3n);
+  expect(names.holds.toSorted()).toEqual(all);
+  resolver.upsert(pod("web-1", "10.0.0.7", { finished: true }), 4n);
+  expect(names.holds.toSorted()).toEqual(all.slice(0, -1));
+  resolver.replace([node("node-a", "172.18.0.2")], 5n);
+  expect(names.holds).toEqual(["node-a"]);
+});
+
 test("a pod's probes are told, and forgotten with it", () => {
   const { names, resolver } = setUp();
   resolver.upsert(pod("web-1", "10.0.0.7", { probes: [8080, 9090] }), 1n);
