@@ -36,8 +36,9 @@ interface Result {
   backend: string;
   hook: string;
   runs: number;
+  /** Of all programs of the hook. */
   ns: number;
-  /** Of the empty program on the same kind of hook. */
+  /** Of as many empty programs on the same kind of hook. */
   emptyNs: number;
 }
 
@@ -63,12 +64,12 @@ async function measure(backend: (typeof backends)[number], load: Load): Promise<
   const results = probe
     .hookStats()
     .filter(({ runs }) => runs > REQUESTS / 2)
-    .map(({ target, type, runs, runSeconds }) => ({
+    .map(({ target, type, programs, runs, runSeconds }) => ({
       backend,
       hook: target,
       runs,
       ns: (runSeconds * 1e9) / runs,
-      emptyNs: emptyNs(type),
+      emptyNs: emptyNs(type) * programs,
     }));
   for (const empty of empties.values()) empty.close();
   probe.close();

@@ -37,7 +37,11 @@ export interface ProbeOptions {
 }
 
 export interface HookStats extends Pick<Hook, "target" | "type"> {
+  /** Alike, on this hook. */
+  programs: number;
+  /** Of the first of them. */
   runs: number;
+  /** Of all. */
   runSeconds: number;
   /** Events that the kernel brought to no program of ours, for all were running on that CPU: at most so many. */
   missed: number;
@@ -192,7 +196,14 @@ export class Probe {
       const runNs = stats.reduce((sum, program) => sum + program.runNs, 0n);
       const [first] = stats;
       const missed = Math.min(...stats.map((program) => Number(program.missed)));
-      return { target, type, runs: Number(first?.runs), runSeconds: Number(runNs) / 1e9, missed };
+      return {
+        target,
+        type,
+        programs: stats.length,
+        runs: Number(first?.runs),
+        runSeconds: Number(runNs) / 1e9,
+        missed,
+      };
     });
   }
 
