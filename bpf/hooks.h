@@ -174,9 +174,7 @@ static __always_inline void on_close(struct tcp_sock *tp)
 		return;
 	state->reason = reason_of(tp);
 	if (!(state->flags & STATE_ESTABLISHED)) {
-		/* Its totals are 0; two SYNs that crossed have moved copied_seq all the same. */
-		state->received_anchor = received_word(tp);
-		state->flags |= STATE_CLOSED;
+		state->flags |= STATE_CLOSED; /* its totals are 0 */
 		if (state->role == ROLE_CLIENT)
 			post_last(tp, state, KIND_FAILED);
 		end(state);
@@ -185,7 +183,6 @@ static __always_inline void on_close(struct tcp_sock *tp)
 	write_begin(state);
 	send_settle(state, sent_word(tp, state), bpf_ktime_get_ns());
 	totals_freeze(tp, state);
-	state->flags |= STATE_CLOSED;
 	write_end(state);
 	/* Nobody reads a dead socket: its destruction follows at once, and says all. */
 	if (!(READ(SOCK_COMMON(tp)->skc_flags) & SOCK_DEAD))

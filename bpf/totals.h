@@ -98,12 +98,15 @@ static __always_inline void totals_read(struct tcp_sock *tp, const struct state 
 }
 
 /* At TCP_CLOSE nothing more is sent, and tcp_disconnect is about to zero the kernel's counters;
- * what is queued may still be read, less than a lap of it, and the hooks see it. */
+ * what is queued may still be read, less than a lap of it, and the hooks see it. The flag comes
+ * first: a sweep that reads what is frozen as what it was before finds it, and takes that back. */
 static __always_inline void totals_freeze(struct tcp_sock *tp, struct state *state)
 {
 	struct totals totals;
 
 	totals_read(tp, state, &totals);
+	state->flags |= STATE_CLOSED;
+	barrier();
 	state->base_sent = totals.sent;
 	state->base_received = totals.received;
 	state->received_anchor = totals.received_word;
