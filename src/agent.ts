@@ -17,6 +17,8 @@ import { log } from "./log.ts";
 import { serve } from "./serve/http.ts";
 import { SelfMetrics, Stopwatch } from "./serve/metrics.ts";
 import { Scrapers } from "./serve/scrapers.ts";
+import { OPEN } from "./serve/web.ts";
+import { WebFile } from "./serve/webfile.ts";
 
 /** The ring is drained more often than it is swept: short connections write to it as they end. */
 const DRAIN_MS = 100;
@@ -61,8 +63,11 @@ export async function agent(options: RunOptions): Promise<void> {
   const resolver = new Resolver(core, bootTime, options.node);
   const identities = await openIdentities(core, resolver, options);
   const scrapers = new Scrapers(bootNs(), ns(options.hold));
-  const metrics = new SelfMetrics(core, identities);
-  const server = serve(options.listen, { core, metrics, scrapers, now: bootNs });
+  const webFile = await openWebFile(options);
+  const metrics = new SelfMetrics(core, identities, webFile);
+  const web = webFile?.current ?? OPEN;
+  const server = serve(options.listen, { core, metrics, scrapers, now: bootNs, web });
+  if (webFile) webFile.onChange = (changed) => server.use(changed);
   const probe = await Probe.attach(options);
   await probe.seed().catch((error: Error) => {
     log.warn(`Connections older than the agent count from their next move on: ${error.message}`);
@@ -113,6 +118,7 @@ export async function agent(options: RunOptions): Promise<void> {
   clearInterval(timer);
   sweep();
   identities?.close();
+  webFile?.close();
   await server.stop();
   probe.close();
   log.info({ signal }, "stopped");
@@ -145,4 +151,9 @@ async function accessOf({ identities, kubeconfig: file, node }: RunOptions): Pro
     throw new RingsideError("watch the cluster's names", "a pod's agent needs --node", remedy);
   }
   return access;
+}
+
+async function openWebFile({ "web.config.file": file }: RunOptions): Promise<WebFile | undefined> {
+  if (file === undefined) return undefined;
+  return WebFile.open({ file, onError: (error) => log.error(`${error.message} The last good one stays in use.`) });
 }

@@ -73,6 +73,12 @@ export const run = new Command("run")
   )
   .addOption(
     new Option(
+      "--web.config.file <file>",
+      "TLS, users and headers for what is served, in the format of Prometheus' exporters; read again when it changes",
+    ).env("RINGSIDE_WEB_CONFIG_FILE"),
+  )
+  .addOption(
+    new Option(
       "--identities <file>",
       "names: a list of pods, services and nodes as kubectl prints it, JSON or YAML; read again when it changes",
     ).env("RINGSIDE_IDENTITIES"),

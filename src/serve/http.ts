@@ -1,12 +1,14 @@
 /** What the agent serves: /metrics, /healthz, /readyz, /api/links. */
+import { isDeepStrictEqual } from "node:util";
 import type { Address } from "../config.ts";
 import type { Core } from "../core/core.ts";
 import { RingsideError } from "../errors.ts";
+import { contentType, type Form, wanted } from "./accept.ts";
+import { Exposition } from "./exposition.ts";
 import { linksReport } from "./links.ts";
 import type { SelfMetrics } from "./metrics.ts";
 import type { Scrapers } from "./scrapers.ts";
-
-const TEXT = "text/plain; version=0.0.4; charset=utf-8";
+import { OPEN, type Web } from "./web.ts";
 
 export interface Parts {
   core: Core;
@@ -14,68 +16,130 @@ export interface Parts {
   scrapers: Scrapers;
   /** Boot time in ns. */
   now: () => bigint;
+  /** TLS, users and headers; OPEN by default. */
+  web?: Web;
 }
 
 export interface Server {
   url: string;
   /** From now on /readyz answers 200. */
   ready(): void;
+  /** From now on this is asked of clients. @throws RingsideError where it cannot be served; nothing changes then */
+  use(web: Web): void;
   /** Takes no more requests, and waits for those under way. */
   stop(): Promise<void>;
 }
 
+const text = (status: number, body: string, headers: Record<string, string> = {}): Response =>
+  new Response(`${body}\n`, { status, headers });
+
 /** @throws RingsideError where the address cannot be had */
-export function serve(address: Address, { core, metrics, scrapers, now }: Parts): Server {
+export function serve(address: Address, { core, metrics, scrapers, now, web = OPEN }: Parts): Server {
   let isReady = false;
+  const exposition = new Exposition<Form>({
+    now,
+    async render(_form, started) {
+      // A copy: the view ends with the core's next call.
+      const links = core.render(started, scrapers.watermark(started)).slice();
+      return Buffer.concat([links, Buffer.from(await metrics.text())]);
+    },
+  });
+  metrics.exposition = exposition;
 
   async function scrape(request: Request, from: string): Promise<Response> {
-    const started = now();
+    const { form, zipped } = wanted(request.headers);
+    const headers = {
+      "content-type": contentType[form],
+      vary: "Accept, Accept-Encoding",
+      ...(zipped ? { "content-encoding": "gzip" } : {}),
+    };
+    if (request.method === "HEAD") return new Response(null, { headers });
     const scraper = `${from} ${request.headers.get("user-agent") ?? ""}`;
-    // A copy: the view ends with the core's next call.
-    const links = core.render(started, scrapers.watermark(started)).slice();
-    const body = Buffer.concat([links, Buffer.from(await metrics.text())]);
-    if (!request.signal.aborted) scrapers.completed(scraper, started);
-    return new Response(body, { headers: { "content-type": TEXT } });
+    const body = await exposition.read(form, zipped, (started) => scrapers.completed(scraper, started));
+    return body ? new Response(body, { headers }) : text(503, "too many slow clients", { "retry-after": "10" });
   }
 
-  const text = (status: number, body: string): Response => new Response(`${body}\n`, { status });
-
-  let server: Bun.Server<undefined>;
-  try {
-    server = Bun.serve({
-      hostname: address.hostname,
-      port: address.port,
-      development: false,
-      fetch(request, server) {
-        if (request.method !== "GET" && request.method !== "HEAD") return text(405, "only GET is served");
-        switch (new URL(request.url).pathname) {
-          case "/metrics":
-            return scrape(request, server.requestIP(request)?.address ?? "");
-          case "/healthz":
-            return text(200, "ok");
-          case "/readyz":
-            return isReady ? text(200, "ready") : text(503, "not attached yet, or still without names");
-          case "/api/links":
-            return Response.json(linksReport(core.links()));
-          default:
-            return text(404, "there are /metrics, /healthz, /readyz and /api/links");
-        }
-      },
-      error: (error) => text(500, error.message),
-    });
-  } catch (cause) {
-    throw new RingsideError(
-      "listen",
-      `${address.hostname}:${address.port}`,
-      "Choose an address of this machine and a free port with --listen.",
-      { cause: (cause as NodeJS.ErrnoException).code === "EADDRINUSE" ? "it is taken" : cause },
-    );
+  async function answer(request: Request, from: string): Promise<Response> {
+    // Of a request by HTTP/1.0, the URL is a path alone.
+    const { pathname } = new URL(request.url, "http://ringside");
+    // A kubelet cannot log in, and these two say nothing of anybody.
+    const open = pathname === "/healthz" || pathname === "/readyz";
+    const verdict = open || !web.auth ? "admitted" : await web.auth.admits(request.headers.get("authorization"));
+    if (verdict === "busy") return text(503, "too many are logging in", { "retry-after": "1" });
+    if (verdict === "refused") return text(401, "log in", { "www-authenticate": 'Basic realm="ringside"' });
+    if (request.method !== "GET" && request.method !== "HEAD")
+      return text(405, "only GET and HEAD are served", { allow: "GET, HEAD" });
+    switch (pathname) {
+      case "/metrics":
+        return scrape(request, from);
+      case "/healthz":
+        return text(200, "ok");
+      case "/readyz":
+        return isReady ? text(200, "ready") : text(503, "not attached yet, or still without names");
+      case "/api/links":
+        return Response.json(linksReport(core.links()));
+      default:
+        return text(404, "there are /metrics, /healthz, /readyz and /api/links");
+    }
   }
+
+  const listen = (port: number, tls: Bun.TLSOptions | undefined): Bun.Server<undefined> => {
+    try {
+      return Bun.serve({
+        hostname: address.hostname,
+        port,
+        development: false,
+        // Seconds; a client that neither sends nor reads is cut off.
+        idleTimeout: 10,
+        ...(tls ? { tls } : {}),
+        async fetch(request, server) {
+          const response = await answer(request, server.requestIP(request)?.address ?? "");
+          for (const [name, value] of Object.entries(web.headers)) response.headers.set(name, value);
+          return response;
+        },
+        error: (error) => text(500, error.message),
+      });
+    } catch (cause) {
+      throw new RingsideError(
+        "listen",
+        `${address.hostname}:${port}`,
+        "Choose an address of this machine and a free port with --listen.",
+        { cause: (cause as NodeJS.ErrnoException).code === "EADDRINUSE" ? "it is taken" : cause },
+      );
+    }
+  };
+
+  let server = listen(address.port, web.tls);
+  const port = server.port ?? address.port;
+  /** Servers that no longer listen, with the requests that they still answer. */
+  const leaving = new Set<Promise<void>>();
+  const leave = (old: Bun.Server<undefined>): void => {
+    const left = old.stop().finally(() => leaving.delete(left));
+    leaving.add(left);
+  };
   return {
-    url: server.url.href,
+    get url() {
+      return server.url.href;
+    },
     ready: () => {
       isReady = true;
     },
-    stop: () => server.stop(),
+    use: (next) => {
+      if (!isDeepStrictEqual(next.tls, web.tls)) {
+        // Bun has no other way to change a certificate. Nobody can ask between these two lines.
+        leave(server);
+        try {
+          server = listen(port, next.tls);
+        } catch (error) {
+          server = listen(port, web.tls);
+          throw error;
+        }
+      }
+      web = next;
+    },
+    stop: async () => {
+      leave(server);
+      await Promise.all(leaving);
+    },
   };
 }

@@ -5,6 +5,8 @@ import type { HookStats, Probe, ProbeCounters } from "../bpf/probe.ts";
 import type { Core, CoreCounters } from "../core/core.ts";
 import { IdentitiesFile } from "../kube/file.ts";
 import type { Watch, WatchCounters } from "../kube/watch.ts";
+import type { ExpositionCounters } from "./exposition.ts";
+import type { WebCounters } from "./webfile.ts";
 
 /** Adds up how often something was done, and how long it took. */
 export class Stopwatch {
@@ -25,6 +27,8 @@ export class SelfMetrics {
   /** Set once it is attached; its metrics are absent before. */
   probe: Probe | undefined;
   stopwatches: Record<string, Stopwatch> = {};
+  /** Set once it serves. */
+  exposition: { counters(): ExpositionCounters } | undefined;
   readonly #registry = new Registry();
   /** One reading for all metrics of a scrape. */
   #kernel: ProbeCounters | undefined;
@@ -34,6 +38,7 @@ export class SelfMetrics {
   constructor(
     private readonly core: Core,
     private readonly identities: IdentitiesFile | Watch | undefined,
+    private readonly webFile?: { counters(): WebCounters },
   ) {
     this.#core = core.counters();
     this.#register();
@@ -203,7 +208,16 @@ export class SelfMetrics {
       Object.entries(this.stopwatches).map(([work, { seconds }]) => [{ work }, seconds]),
     );
 
-    const { identities } = this;
+    counter("scrapes_total", "Scrapes by how they ended: refused is for too many slow clients.", ["result"], () =>
+      Object.entries(this.exposition?.counters() ?? {}).map(([result, count]) => [{ result }, count]),
+    );
+    const { identities, webFile } = this;
+    if (webFile) {
+      counter("web_config_reads_total", "Times that the web configuration was read.", ["result"], () => [
+        [{ result: "good" }, webFile.counters().reads],
+        [{ result: "bad" }, webFile.counters().failures],
+      ]);
+    }
     if (!identities) return;
     gauge("identities_objects", "Objects known.", ["type"], () =>
       Object.entries(identities.counters().objects).map(([type, count]) => [{ type }, count]),

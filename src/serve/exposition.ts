@@ -1,0 +1,115 @@
+/** What /metrics answers: rendered at one moment, then sent in pieces, however slowly they are read. */
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
+
+const compress = promisify(gzip);
+
+const PIECE = 256 << 10;
+/** Who asks while another is still being answered gets the same moment, where it is not older: ns. */
+const SHARED = 1_000_000_000n;
+/** So many renderings wait at once for clients to read them; a scraper reads its own before it asks again. */
+const MOST = 4;
+/** Milliseconds after which a client that still reads is cut off. One that reads nothing, Bun cuts off by itself. */
+const PATIENCE = 60_000;
+
+export interface ExpositionOptions<Form extends string> {
+  /** Boot time in ns. */
+  now: () => bigint;
+  /** The exposition as of `started`, in memory of its own. */
+  render: (form: Form, started: bigint) => Promise<Uint8Array<ArrayBuffer>>;
+}
+
+export interface ExpositionCounters {
+  /** Answered in full. */
+  completed: number;
+  /** Given up in the middle: the client hung up, or was too slow. */
+  broken: number;
+  /** Turned away, for too many clients were slow. */
+  refused: number;
+}
+
+interface Rendering {
+  started: bigint;
+  body: Promise<Uint8Array<ArrayBuffer>>;
+  readers: number;
+}
+
+export class Exposition<Form extends string> {
+  readonly #renderings = new Map<string, Rendering>();
+  readonly #all = new Set<Rendering>();
+  readonly #counters: ExpositionCounters = { completed: 0, broken: 0, refused: 0 };
+
+  constructor(private readonly options: ExpositionOptions<Form>) {}
+
+  counters(): ExpositionCounters {
+    return { ...this.#counters };
+  }
+
+  /**
+   * The exposition as a stream.
+   * @param zipped compress it by gzip
+   * @param onCompleted told of the rendering's moment, once the client has taken all of it
+   * @returns undefined where too many renderings wait for slow clients
+   */
+  async read(
+    form: Form,
+    zipped: boolean,
+    onCompleted: (started: bigint) => void,
+  ): Promise<ReadableStream<Uint8Array> | undefined> {
+    const rendering = this.#rendering(form, zipped);
+    if (!rendering) {
+      this.#counters.refused++;
+      return undefined;
+    }
+    rendering.readers++;
+    const end = (how: "completed" | "broken"): void => {
+      this.#counters[how]++;
+      if (--rendering.readers === 0) this.#all.delete(rendering);
+    };
+    let body: Uint8Array<ArrayBuffer>;
+    try {
+      body = await rendering.body;
+    } catch (error) {
+      end("broken");
+      throw error;
+    }
+    const deadline = performance.now() + PATIENCE;
+    let at = 0;
+    return new ReadableStream(
+      {
+        pull: (controller) => {
+          if (at === body.length) {
+            end("completed");
+            onCompleted(rendering.started);
+            controller.close();
+          } else if (performance.now() > deadline) {
+            end("broken");
+            controller.error(new Error("the client is too slow"));
+          } else {
+            const piece = body.subarray(at, at + PIECE);
+            at += piece.length;
+            controller.enqueue(piece);
+          }
+        },
+        cancel: () => end("broken"),
+      },
+      { highWaterMark: 0 },
+    );
+  }
+
+  /** The one that others still read, or a new one. */
+  #rendering(form: Form, zipped: boolean): Rendering | undefined {
+    const key = `${form} ${zipped}`;
+    const started = this.options.now();
+    const last = this.#renderings.get(key);
+    if (last && this.#all.has(last) && started - last.started < SHARED) return last;
+    if (this.#all.size === MOST) return undefined;
+    const body = this.options.render(form, started);
+    // In Bun's thread pool; the lowest level, for the highest saves few bytes and takes many times as long.
+    const sent = zipped ? body.then((bytes) => compress(bytes, { level: 1 })) : body;
+    const rendering = { started, body: sent as Promise<Uint8Array<ArrayBuffer>>, readers: 0 };
+    this.#renderings.set(key, rendering);
+    this.#all.add(rendering);
+    return rendering;
+  }
+}
