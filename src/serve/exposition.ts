@@ -9,14 +9,16 @@ const PIECE = 256 << 10;
 const SHARED = 1_000_000_000n;
 /** So many renderings wait at once for clients to read them; a scraper reads its own before it asks again. */
 const MOST = 4;
-/** Milliseconds after which a client that still reads is cut off. One that reads nothing, Bun cuts off by itself. */
-const PATIENCE = 60_000;
-
 export interface ExpositionOptions<Form extends string> {
   /** Boot time in ns. */
   now: () => bigint;
   /** The exposition as of `started`, in memory of its own. */
   render: (form: Form, started: bigint) => Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * Milliseconds after which a client that still reads is cut off; 60,000 by default. One that reads nothing at all is
+   * cut off by the server's idle time-out.
+   */
+  patience?: number;
 }
 
 export interface ExpositionCounters {
@@ -73,7 +75,7 @@ export class Exposition<Form extends string> {
       end("broken");
       throw error;
     }
-    const deadline = performance.now() + PATIENCE;
+    const deadline = performance.now() + (this.options.patience ?? 60_000);
     let at = 0;
     return new ReadableStream(
       {
