@@ -1,13 +1,13 @@
 import { ingest as walk } from "./batch";
 import { collectOwners, markTexts } from "./collect";
 import { setLoopback } from "./connections";
+import { render, renderMore } from "./exposition";
 import { setHistograms } from "./measures";
 import { Area } from "./memory";
 import { addOwner, addText, drop, dropPorts, freeText, hold, setOther, setPort, setProbe } from "./owners";
 import { reportCounters, reportLinks, reportRow } from "./report";
 import { abandon, setLinks } from "./series";
 import { assigned, cgroupTold, configure, fresh, host, ranged, released, settle, unranged } from "./settle";
-import { render } from "./text";
 import { written, writtenBytes } from "./writer";
 
 /** What src/core/core.ts sees. Pointers are valid until the next call. */
@@ -26,6 +26,7 @@ export {
   host,
   markTexts,
   render,
+  renderMore,
   reportCounters,
   reportLinks,
   reportRow,

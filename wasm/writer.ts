@@ -89,3 +89,58 @@ export function seconds(ns: u64): void {
     fraction %= place;
   }
 }
+
+/** Adds a varint. */
+export function varint(value: u64): void {
+  room(10);
+  if (value < 128) {
+    store<u8>(at++, <u8>value);
+    return;
+  }
+  for (; value >= 128; value >>= 7) store<u8>(at++, <u8>value | 128);
+  store<u8>(at++, <u8>value);
+}
+
+export function float(value: f64): void {
+  room(8);
+  store<f64>(at, value);
+  at += 8;
+}
+
+/** Adds what lies there. */
+export function raw(from: usize, until: usize): void {
+  room(until - from);
+  memory.copy(at, from, until - from);
+  at += until - from;
+}
+
+export function byte(value: u8): void {
+  room(1);
+  store<u8>(at++, value);
+}
+
+/** Begins what is to stand behind its own length; to be given to `close`. */
+export function open(): usize {
+  room(1);
+  at++;
+  return writtenBytes();
+}
+
+/** Writes the length before it. */
+export function close(opened: usize): void {
+  let length = writtenBytes() - opened;
+  let more: usize = 0;
+  for (let rest = length >> 7; rest; rest >>= 7) more++;
+  room(more);
+  const first = area.start + opened;
+  if (more) memory.copy(first + more, first, length);
+  at += more;
+  let place = first - 1;
+  for (; length >= 128; length >>= 7) store<u8>(place++, <u8>length | 128);
+  store<u8>(place, <u8>length);
+}
+
+/** Takes back all that was written since. */
+export function rewind(bytes: usize): void {
+  at = area.start + bytes;
+}

@@ -38,7 +38,8 @@ interface Exports {
   batch(bytes: number): number;
   ingest(bytes: number): void;
   settle(now: bigint, sweep: number): void;
-  render(now: bigint, watermark: bigint): void;
+  render(form: number, now: bigint, watermark: bigint, epoch: bigint): void;
+  renderMore(): void;
   abandon(now: bigint): void;
   collectOwners(now: bigint): number;
   markTexts(): number;
@@ -70,6 +71,10 @@ export interface CoreOptions {
   /** Histograms of all durations, not of the servers' alone: false. */
   histograms?: boolean;
 }
+
+/** Of the exposition: Prometheus' text format 0.0.4, OpenMetrics 1.0.0, delimited messages of protobuf. */
+const forms = ["text", "openmetrics", "protobuf"] as const;
+export type Form = (typeof forms)[number];
 
 export const aggregates = ["pod", "workload", "namespace"] as const;
 
@@ -209,6 +214,8 @@ export class Core implements Names {
   /** The first texts are not of owners. */
   readonly #ownTexts: number;
   #collectedAt = 0n;
+  /** Bytes of the last expositions. */
+  readonly #lengths: Record<Form, number> = { text: 0, openmetrics: 0, protobuf: 0 };
   /** Rows of links that there may be. */
   readonly maxLinks: number;
 
@@ -372,13 +379,39 @@ export class Core implements Names {
   }
 
   /**
-   * The exposition in Prometheus' text format 0.0.4.
+   * The exposition; OpenMetrics without the `# EOF` that ends it.
    * @param now the scrape's start
    * @param watermark rows born before it show their values from now on (src/serve/scrapers.ts)
+   * @param epoch ns of 1970 at boot time 0; only protobuf says when a row was born
+   * @param tail what is to follow it
+   * @returns it in memory of its own
    */
-  render(now: bigint, watermark: bigint): Uint8Array {
-    this.#wasm.render(now, watermark);
-    return this.#view(this.#wasm.written(), this.#wasm.writtenBytes());
+  render(
+    now: bigint,
+    watermark: bigint,
+    form: Form = "text",
+    epoch = 0n,
+    tail: Uint8Array = new Uint8Array(),
+  ): Uint8Array<ArrayBuffer> {
+    this.#wasm.render(forms.indexOf(form), now, watermark, epoch);
+    // Room for a little more than last time.
+    let all = new Uint8Array((this.#lengths[form] * 9) >> 3);
+    let length = 0;
+    for (;;) {
+      this.#wasm.renderMore();
+      const piece = this.#view(this.#wasm.written(), this.#wasm.writtenBytes());
+      const added = piece.length > 0 ? piece : tail;
+      if (length + added.length > all.length) {
+        const larger = new Uint8Array(2 * (length + added.length));
+        larger.set(all.subarray(0, length));
+        all = larger;
+      }
+      all.set(added, length);
+      length += added.length;
+      if (piece.length === 0) break;
+    }
+    this.#lengths[form] = length;
+    return all.subarray(0, length);
   }
 
   /** To be called instead of `render` now and then while nobody scrapes: rows that nobody counts in any more go. */

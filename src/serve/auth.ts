@@ -38,16 +38,14 @@ export class BasicAuth {
     if (colon < 0) return "refused";
     const [user, password] = [decoded.slice(0, colon), decoded.slice(colon + 1)];
 
-    const known = this.users.get(user);
-    const hash = known ?? this.nobody;
+    // Unknown users take as long as known ones.
+    const hash = this.users.get(user) ?? this.nobody;
     const mark = createHmac("sha256", this.#secret)
       .update(JSON.stringify([user, hash, password]))
       .digest("base64");
     if (this.#passed.has(mark)) return "admitted";
     if (this.#waiting === WAITING) return "busy";
-    // Unknown users take as long as known ones.
-    const right = await this.#inTurn(() => Bun.password.verify(password, hash));
-    if (!right || known === undefined) return "refused";
+    if (!(await this.#inTurn(() => Bun.password.verify(password, hash)))) return "refused";
     this.#passed.add(mark);
     if (this.#passed.size > REMEMBERED) this.#passed.delete(this.#passed.values().next().value!);
     return "admitted";

@@ -32,8 +32,10 @@ export interface ExpositionCounters {
 
 interface Rendering {
   started: bigint;
-  body: Promise<Uint8Array<ArrayBuffer>>;
+  body: Promise<Uint8Array>;
   readers: number;
+  /** Gives its memory back, once nobody reads it any more. */
+  discard: () => void;
 }
 
 export class Exposition<Form extends string> {
@@ -66,9 +68,11 @@ export class Exposition<Form extends string> {
     rendering.readers++;
     const end = (how: "completed" | "broken"): void => {
       this.#counters[how]++;
-      if (--rendering.readers === 0) this.#all.delete(rendering);
+      if (--rendering.readers > 0) return;
+      this.#all.delete(rendering);
+      rendering.discard();
     };
-    let body: Uint8Array<ArrayBuffer>;
+    let body: Uint8Array;
     try {
       body = await rendering.body;
     } catch (error) {
@@ -106,10 +110,17 @@ export class Exposition<Form extends string> {
     const last = this.#renderings.get(key);
     if (last && this.#all.has(last) && started - last.started < SHARED) return last;
     if (this.#all.size === MOST) return undefined;
-    const body = this.options.render(form, started);
+    const rendered = this.options.render(form, started);
+    // Large buffers go at once: the collector would let a dozen of them pile up.
+    const discard = (): void => void rendered.then(({ buffer }) => buffer.transfer(0)).catch(() => {});
     // In Bun's thread pool; the lowest level, for the highest saves few bytes and takes many times as long.
-    const sent = zipped ? body.then((bytes) => compress(bytes, { level: 1 })) : body;
-    const rendering = { started, body: sent as Promise<Uint8Array<ArrayBuffer>>, readers: 0 };
+    const zip = async () => compress(await rendered, { level: 1 }).finally(discard);
+    const rendering: Rendering = {
+      started,
+      body: zipped ? zip() : rendered,
+      discard: zipped ? () => {} : discard,
+      readers: 0,
+    };
     this.#renderings.set(key, rendering);
     this.#all.add(rendering);
     return rendering;

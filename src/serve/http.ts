@@ -1,9 +1,9 @@
 /** What the agent serves: /metrics, /healthz, /readyz, /api/links. */
 import { isDeepStrictEqual } from "node:util";
 import type { Address } from "../config.ts";
-import type { Core } from "../core/core.ts";
+import type { Core, Form } from "../core/core.ts";
 import { RingsideError } from "../errors.ts";
-import { contentType, type Form, wanted } from "./accept.ts";
+import { contentType, wanted } from "./accept.ts";
 import { Exposition } from "./exposition.ts";
 import { linksReport } from "./links.ts";
 import type { SelfMetrics } from "./metrics.ts";
@@ -38,10 +38,10 @@ export function serve(address: Address, { core, metrics, scrapers, now, web = OP
   let isReady = false;
   const exposition = new Exposition<Form>({
     now,
-    async render(_form, started) {
-      // A copy: the view ends with the core's next call.
-      const links = core.render(started, scrapers.watermark(started)).slice();
-      return Buffer.concat([links, Buffer.from(await metrics.text())]);
+    async render(form, started) {
+      const own = await metrics.render(form);
+      const epoch = BigInt(Date.now()) * 1_000_000n - now();
+      return core.render(started, scrapers.watermark(started), form, epoch, own);
     },
   });
   metrics.exposition = exposition;

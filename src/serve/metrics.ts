@@ -2,10 +2,11 @@
 import { Counter, Gauge, Registry } from "prom-client";
 import pkg from "../../package.json" with { type: "json" };
 import type { HookStats, Probe, ProbeCounters } from "../bpf/probe.ts";
-import type { Core, CoreCounters } from "../core/core.ts";
+import type { Core, CoreCounters, Form } from "../core/core.ts";
 import { IdentitiesFile } from "../kube/file.ts";
 import type { Watch, WatchCounters } from "../kube/watch.ts";
 import type { ExpositionCounters } from "./exposition.ts";
+import { protobuf } from "./protobuf.ts";
 import type { WebCounters } from "./webfile.ts";
 
 /** Adds up how often something was done, and how long it took. */
@@ -20,6 +21,13 @@ export class Stopwatch {
     this.count++;
   }
 }
+
+/**
+ * prom-client's text as OpenMetrics: a counter's family goes without the ending of its samples. Its own OpenMetrics
+ * renames the counters for good, so that one registry cannot have both forms.
+ */
+const openMetrics = (text: string): string =>
+  `${text.replace(/^(# (?:HELP|TYPE) \w+)_total /gm, "$1 ").replace(/\n+/g, "\n")}# EOF\n`;
 
 type Labelled = [labels: Record<string, string>, value: number | bigint];
 
@@ -52,12 +60,14 @@ export class SelfMetrics {
     });
   }
 
-  /** The exposition, in the text format 0.0.4. */
-  async text(): Promise<string> {
+  /** The exposition; OpenMetrics with the `# EOF` that ends it. */
+  async render(form: Form): Promise<Uint8Array> {
     this.#core = this.core.counters();
     this.#kernel = this.probe?.counters();
     this.#hooks = this.probe?.hookStats() ?? [];
-    return this.#registry.metrics();
+    if (form === "protobuf") return protobuf(await this.#registry.getMetricsAsJSON());
+    const text = await this.#registry.metrics();
+    return Buffer.from(form === "text" ? text : openMetrics(text));
   }
 
   #metric(
@@ -120,7 +130,7 @@ export class SelfMetrics {
         : [],
     );
     kernel("snapshots_deferred_total", "Pauses of a sweep for want of room in the ring.", "snapshotsDeferred");
-    kernel("connections_total", "Connections seen.", "connections");
+    kernel("connections_seen_total", "Connections seen.", "connections");
     gauge("connections", "Connections whose state lives in the kernel.", [], () =>
       this.#kernel ? one(this.#kernel.connections - this.#kernel.connectionsEnded) : [],
     );
@@ -208,16 +218,22 @@ export class SelfMetrics {
       Object.entries(this.stopwatches).map(([work, { seconds }]) => [{ work }, seconds]),
     );
 
-    counter("scrapes_total", "Scrapes by how they ended: refused is for too many slow clients.", ["result"], () =>
-      Object.entries(this.exposition?.counters() ?? {}).map(([result, count]) => [{ result }, count]),
+    counter(
+      "scrapes_total",
+      "Scrapes: completed, broken (the client hung up, or was too slow), refused (too many were slow).",
+      ["result"],
+      () => Object.entries(this.exposition?.counters() ?? {}).map(([result, count]) => [{ result }, count]),
     );
-    const { identities, webFile } = this;
-    if (webFile) {
-      counter("web_config_reads_total", "Times that the web configuration was read.", ["result"], () => [
-        [{ result: "good" }, webFile.counters().reads],
-        [{ result: "bad" }, webFile.counters().failures],
-      ]);
-    }
+    counter("web_config_reads_total", "Times that --web.config.file was read.", ["result"], () => {
+      const read = this.webFile?.counters();
+      return read
+        ? [
+            [{ result: "good" }, read.reads],
+            [{ result: "bad" }, read.failures],
+          ]
+        : [];
+    });
+    const { identities } = this;
     if (!identities) return;
     gauge("identities_objects", "Objects known.", ["type"], () =>
       Object.entries(identities.counters().objects).map(([type, count]) => [{ type }, count]),

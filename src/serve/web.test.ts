@@ -154,6 +154,9 @@ test("users by password, and the kubelet's probes without one", async () => {
   for (const asked of ["/api/links", "/nothing"]) expect(await curl(asked)).toBe("401");
   expect(await curl("/healthz")).toBe("200");
   expect(await curl("/readyz")).toBe("503");
+  // As `ringside top --url` asks.
+  const url = new URL("/api/links", (server?.url ?? "").replace("//", "//bert:b@"));
+  expect((await fetch(url)).status).toBe(200);
 });
 
 describe("read again", () => {

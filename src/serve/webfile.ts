@@ -73,6 +73,7 @@ export class WebFile {
       await this.#read();
     } catch (error) {
       if (!(error instanceof RingsideError)) throw error;
+      if (this.#closed) return;
       this.#failures++;
       this.options.onError(error);
     }
