@@ -9,6 +9,7 @@ const PIECE = 256 << 10;
 const SHARED = 1_000_000_000n;
 /** So many renderings wait at once for clients to read them; a scraper reads its own before it asks again. */
 const MOST = 4;
+
 export interface ExpositionOptions<Form extends string> {
   /** Boot time in ns. */
   now: () => bigint;

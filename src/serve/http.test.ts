@@ -148,6 +148,26 @@ test("slow clients take four renderings at most, keep nobody else from a connect
   expect((await get("/metrics")).status).toBe(200);
 }, 60_000);
 
+test("who hangs up at once leaves no rendering behind", async () => {
+  for (let i = 0; i < 30; i++) {
+    // Compressing takes a while, in which there is no stream yet that could be cancelled.
+    const socket = await ask(
+      `GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: ${i % 3 === 0 ? "gzip" : "x"}\r\n\r\n`,
+    );
+    await Bun.sleep(i % 10);
+    if (i % 2 === 0) socket.resetAndDestroy();
+    else socket.destroy();
+    now += 2n * second;
+  }
+  await Bun.sleep(500);
+  for (let i = 0; i < 5; i++) {
+    const answer = await get("/metrics");
+    expect(answer.status).toBe(200);
+    await answer.text();
+    now += 2n * second;
+  }
+}, 60_000);
+
 test("who reads too slowly, without a pause, is cut off, too", async () => {
   const exposition = new Exposition({ now: () => now, render: async () => new Uint8Array(8 << 20), patience: 100 });
   const body = await exposition.read("any", false, () => {});
