@@ -689,3 +689,17 @@ test("equal owners have one number, and external is 0", () => {
   expect(core.owner(pod("web-1"))).toBe(core.owner(pod("web-1")));
   expect(core.owner(pod("web-1"))).not.toBe(core.owner(pod("web-1", { mine: false })));
 });
+
+test("owners and texts are found again, and links tell them as they were told", () => {
+  const odd: Owner = { ...service, name: 'a"b\\c\nd', workload: "web", kind: "" };
+  const number = core.owner(odd);
+  expect(core.owner({ ...odd })).toBe(number);
+  for (const other of [{ name: 'a"b' }, { mine: true }, { ignored: true }, { type: "node" }] as Partial<Owner>[]) {
+    expect(core.owner({ ...odd, ...other })).not.toBe(number);
+  }
+  own("10.0.0.1", pod("web-1"));
+  core.assign(address("10.0.0.2"), number, 0n);
+  connect("10.0.0.1:40000", "10.0.0.2:80");
+  core.settle(200n * second, 1);
+  expect(core.links().map(({ source, destination }) => [source, destination])).toEqual([[pod("web-1"), odd]]);
+});

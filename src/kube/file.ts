@@ -6,6 +6,7 @@ import { readLists } from "./read.ts";
 import type { Resolver } from "./resolve.ts";
 
 const CHUNK = 64 << 10;
+const TURN_MS = 10;
 
 export interface FileOptions {
   file: string;
@@ -93,12 +94,22 @@ export class IdentitiesFile {
       this.broken = true;
       const rows = await rowsOf(file, found);
       if (this.closed) return;
-      resolver.replace(rows, at);
+      await inTurns(resolver.replacing(rows, at));
       this.broken = false;
       this.reads++;
       this.lastRead = at;
     }
     if (!this.broken) resolver.fresh(at);
+  }
+}
+
+/** Takes all steps, and lets others have their turn in between. */
+async function inTurns(steps: Generator<void>): Promise<void> {
+  let turn = performance.now();
+  for (const _ of steps) {
+    if (performance.now() - turn < TURN_MS) continue;
+    await new Promise(setImmediate);
+    turn = performance.now();
   }
 }
 

@@ -5,32 +5,38 @@ import { type EndpointSliceRow, isEphemeral, type NodeRow, type PodRow, type Row
 
 type RowType = Row["type"];
 
+/** Whatever may have addresses. */
+type OwningRow = Exclude<Row, EndpointSliceRow>;
+
 /** An object says that an address is its own. Of several, the highest rank wins, then the latest start. */
 interface Claim {
-  /** Type and key of the row. */
-  by: string;
-  rank: number;
+  row: OwningRow;
   owner: number;
-  as: Owner;
-  /** All times are boot time in ns. From some moment after `start`; from `ready` on for certain; until `end`. */
-  start: bigint | undefined;
-  ready: bigint | undefined;
-  end: bigint | undefined;
 }
 
-interface Holding {
-  claim: Claim;
+/** Who has an address. There is one for each of 150,000 pods, so all claims are kept only where there are several. */
+interface Holding extends Claim {
   since: bigint;
+  claims: Claim[] | undefined;
 }
 
-/** What a Service's port leads to: its own numbers, and the owners and ports behind it. */
+/** What a Service's port leads to: its own numbers, and what is behind it. */
 interface Target {
   port: number;
   nodePort: number | undefined;
   /** The container's port while no backend is known. */
   fallback: number;
-  /** By owner and port in one number. */
-  backends: Map<number, { as: Owner; owner: number; port: number }>;
+  /** Each backend's owner and port in one number (`pairOf`). */
+  pairs: number[];
+  /** The Service's own labels, or those of the one workload behind it. */
+  behind: Owner;
+}
+
+/** A port of an owner, and a Service that leads to it: a list, most often of one. */
+interface Served {
+  port: number;
+  key: string;
+  next: Served | undefined;
 }
 
 /** A node's address stays its own, whatever Service's load balancer or old pod names it, too. */
@@ -39,6 +45,9 @@ const RANK = { node: 2, pod: 1, service: 0 };
 const ENDS_KEPT = 65_536;
 /** Pods whose cgroups are remembered; a node has some hundred. */
 const CGROUPS_KEPT = 4096;
+
+/** Services and backends that are looked at in one step of `replacing`. */
+const STEP = 1000;
 
 /** What a port leads to, as the core is told. */
 type Lead = [toOwner: number, toPort: number, service: string];
@@ -58,12 +67,17 @@ export class Resolver {
     node: new Map<string, NodeRow>(),
     slice: new Map<string, EndpointSliceRow>(),
   };
-  private readonly claims = new Map<string, Claim[]>();
   private readonly holdings = new Map<string, Holding>();
   private readonly ends = new Map<string, bigint>();
 
-  /** Namespaces whose Services may lead elsewhere by now; "" stands for all. */
+  /** Per Service, its slices; and per address, the keys of the slices that name it. */
+  private readonly slices = new Map<string, EndpointSliceRow[]>();
+  private readonly namedBy = new Map<string, string | string[]>();
+  /** Services that may lead elsewhere by now, and those that need only be told again. */
   private readonly dirty = new Set<string>();
+  private readonly untold = new Set<string>();
+  /** Namespaces whose Services without slices may lead elsewhere by now; "" stands for all. */
+  private readonly unselected = new Set<string>();
   /** Per Service, its targets as they were told. */
   private readonly targets = new Map<string, Target[]>();
   /** Per Service, the numbers of its own owners and what the core was told of their ports. */
@@ -72,7 +86,9 @@ export class Resolver {
   private readonly nodePorts = new Map<number, { key: string; lead: Lead }>();
   private nodePortsChanged = false;
   /** Per node's owner and port, the pods that have it. */
-  private readonly hostPorts = new Map<number, Map<number, Map<string, { as: Owner; port: number }>>>();
+  private readonly hostPorts = new Map<number, Map<number, Map<string, { row: PodRow; port: number }>>>();
+  /** Per pod's owner, its row, where it has ports on its node, which then tells who leads there. */
+  private readonly onHosts = new Map<number, PodRow>();
   /** Per pod's owner, its row, where that says something of its ports. */
   private readonly telling = new Map<number, PodRow>();
   /** Owners whose ports are to be told again. */
@@ -81,8 +97,8 @@ export class Resolver {
   private readonly cgroups = new Map<string, bigint[]>();
   /** By the kubelet's uid of a static pod, the key of its mirror. */
   private readonly mirrors = new Map<string, string>();
-  /** Per owner and port, the Services that lead to it. */
-  private readonly servedBy = new Map<number, Map<number, Set<string>>>();
+  /** Per owner, its ports that Services lead to. */
+  private readonly servedBy = new Map<number, Served>();
 
   /**
    * @param names    who is told
@@ -109,6 +125,11 @@ export class Resolver {
 
   /** The rows of all objects that there are: what is not among them is gone. */
   replace(rows: readonly Row[], at: bigint): void {
+    for (const _ of this.replacing(rows, at));
+  }
+
+  /** As `replace`, step by step: others may have their turn between two of them. */
+  *replacing(rows: readonly Row[], at: bigint): Generator<void> {
     const seen: Record<RowType, Set<string>> = {
       pod: new Set(),
       service: new Set(),
@@ -119,12 +140,21 @@ export class Resolver {
     // Those that tell their own end first: so their successors find it. Those that vanished last: a successor's start
     // says more about their end than that we miss them.
     const ended = (row: Row) => row.type === "pod" && row.finished;
-    for (const row of rows) if (ended(row)) this.take(row, at);
-    for (const row of rows) if (!ended(row)) this.take(row, at);
-    for (const type of Object.keys(seen) as RowType[]) {
-      for (const key of this.rows[type].keys()) if (!seen[type].has(key)) this.drop(type, key, at);
+    for (const row of rows) {
+      if (ended(row)) this.take(row, at);
+      yield;
     }
-    this.tellPorts();
+    for (const row of rows) {
+      if (!ended(row)) this.take(row, at);
+      yield;
+    }
+    for (const type of Object.keys(seen) as RowType[]) {
+      for (const key of this.rows[type].keys()) {
+        if (!seen[type].has(key)) this.drop(type, key, at);
+        yield;
+      }
+    }
+    while (!this.tellPorts(STEP)) yield;
   }
 
   /** A cgroup was seen: its own name, then those of its parents. */
@@ -157,14 +187,14 @@ export class Resolver {
     const before = rows.get(row.key);
     if (before !== undefined && Bun.deepEquals(before, row)) return;
     rows.set(row.key, row);
-    const claim = this.claimOf(row);
-    const addresses = claim === undefined ? [] : addressesOf(row);
+    const addresses = addressesOf(row);
     for (const address of before === undefined ? [] : addressesOf(before)) {
       if (!addresses.includes(address)) this.withdraw(address, row, at); // with the end that it tells now
     }
-    if (claim !== undefined) for (const address of addresses) this.claim(address, claim, at);
+    for (const address of addresses) this.claim(address, row, at);
     if (before !== undefined) this.withdrawRest(before);
     this.claimRest(row);
+    if (row.type === "slice") this.indexSlice(row.key, before as EndpointSliceRow | undefined, row);
     this.touch(row);
     if (before !== undefined) this.touch(before);
   }
@@ -176,6 +206,7 @@ export class Resolver {
     this.rows[type].delete(key);
     for (const address of addressesOf(row)) this.withdraw(address, row, at);
     this.withdrawRest(row);
+    if (row.type === "slice") this.indexSlice(key, row, undefined);
     this.touch(row);
   }
 
@@ -193,17 +224,19 @@ export class Resolver {
     if (row.finished) return;
     const owner = this.names.owner(as);
     this.names.hold(owner);
-    if (tellsPorts(row)) {
+    if (this.tellsPorts(row)) {
       this.telling.set(owner, row);
       this.stale.add(owner);
     }
     for (const { port, target } of row.hostPorts ?? []) {
       const node = this.nodeOwner(row.node);
-      const ports = this.hostPorts.get(node) ?? new Map<number, Map<string, { as: Owner; port: number }>>();
-      const pods = ports.get(port) ?? new Map<string, { as: Owner; port: number }>();
+      const ports = this.hostPorts.get(node) ?? new Map<number, Map<string, { row: PodRow; port: number }>>();
+      const pods = ports.get(port) ?? new Map<string, { row: PodRow; port: number }>();
       if (!pods.has(row.key)) this.names.hold(node);
-      this.hostPorts.set(node, ports.set(port, pods.set(row.key, { as, port: target })));
+      this.hostPorts.set(node, ports.set(port, pods.set(row.key, { row, port: target })));
       this.stale.add(node);
+      this.onHosts.set(owner, row);
+      this.touchNode(row);
     }
   }
 
@@ -215,7 +248,8 @@ export class Resolver {
     if (row.finished) return;
     const owner = this.names.owner(this.ownerOf(row));
     this.names.drop(owner);
-    if (tellsPorts(row)) {
+    if (this.onHosts.get(owner)?.key === row.key) this.onHosts.delete(owner);
+    if (this.tellsPorts(row)) {
       if (this.telling.get(owner)?.key === row.key) this.telling.delete(owner);
       this.stale.add(owner);
     }
@@ -226,10 +260,16 @@ export class Resolver {
       if (pods?.delete(row.key)) {
         this.names.drop(node);
         this.stale.add(node);
+        this.touchNode(row);
       }
       if (pods?.size === 0) ports?.delete(port);
       if (ports?.size === 0) this.hostPorts.delete(node);
     }
+  }
+
+  /** The kubelet probes the pods of its own node. */
+  private tellsPorts(pod: PodRow): boolean {
+    return (pod.probes !== undefined && this.isMine(pod)) || pod.ports.some(({ port }) => isEphemeral(port));
   }
 
   private nodeOwner(name: string): number {
@@ -237,30 +277,54 @@ export class Resolver {
   }
 
   /** The one pod that has a node's port. */
-  private onHostPort(node: number, port: number): { as: Owner; owner: number; port: number } | undefined {
+  private onHostPort(node: number, port: number): { row: PodRow; owner: number; port: number } | undefined {
     const pods = this.hostPorts.get(node)?.get(port);
     if (pods?.size !== 1) return undefined;
     const [pod] = pods.values();
-    return pod && { ...pod, owner: this.names.owner(pod.as) };
+    return pod && { ...pod, owner: this.names.owner(this.ownerOf(pod.row)) };
   }
 
+  private indexSlice(key: string, before: EndpointSliceRow | undefined, after: EndpointSliceRow | undefined): void {
+    if (before !== undefined) {
+      const left = (this.slices.get(serviceOf(before)) ?? []).filter((slice) => slice.key !== key);
+      if (left.length > 0) this.slices.set(serviceOf(before), left);
+      else this.slices.delete(serviceOf(before));
+    }
+    if (after !== undefined) this.slices.set(serviceOf(after), [...(this.slices.get(serviceOf(after)) ?? []), after]);
+    const was = new Set(before?.addresses);
+    const is = new Set(after?.addresses);
+    for (const address of was) if (!is.has(address)) this.unnameAddress(address, key);
+    for (const address of is) {
+      if (was.has(address)) continue;
+      const others = this.namedBy.get(address);
+      this.namedBy.set(address, others === undefined ? key : [others, key].flat());
+    }
+  }
+
+  private unnameAddress(address: string, slice: string): void {
+    const [first, ...others] = [this.namedBy.get(address) ?? []].flat().filter((key) => key !== slice);
+    if (first === undefined) this.namedBy.delete(address);
+    else this.namedBy.set(address, others.length === 0 ? first : [first, ...others]);
+  }
+
+  /** What hangs on the object itself. */
   private touch(row: Row): void {
-    if (row.type !== "node") this.dirty.add(row.namespace);
+    if (row.type === "service") this.dirty.add(row.key);
+    else if (row.type === "slice") this.dirty.add(serviceOf(row));
+    else if (row.type === "pod" && row.labels.length > 0) this.unselected.add(row.namespace);
   }
 
-  private claimOf(row: Row): Claim | undefined {
-    if (row.type === "slice") return undefined;
-    const as = this.ownerOf(row);
-    const pod = row.type === "pod" ? row : undefined;
-    return {
-      by: `${row.type} ${row.key}`,
-      rank: RANK[row.type],
-      owner: this.names.owner(as),
-      as,
-      start: this.time(pod?.readyAt ?? pod?.startedAt),
-      ready: this.time(pod?.readyAt),
-      end: this.endOf(row),
-    };
+  /** What hangs on who has the address. */
+  private touchAddress(address: string): void {
+    for (const key of [this.namedBy.get(address) ?? []].flat()) {
+      const slice = this.rows.slice.get(key);
+      if (slice !== undefined) this.dirty.add(serviceOf(slice));
+    }
+  }
+
+  /** What hangs on the ports that the pod has on its node. */
+  private touchNode(pod: PodRow): void {
+    for (const address of this.rows.node.get(pod.node)?.addresses ?? pod.addresses) this.touchAddress(address);
   }
 
   private time(wall: number | undefined): bigint | undefined {
@@ -271,11 +335,15 @@ export class Resolver {
     return this.time(row.type === "pod" ? row.endedAt : undefined);
   }
 
-  private ownerOf(row: Exclude<Row, { type: "slice" }>): Owner {
+  private isMine(pod: PodRow): boolean {
+    return this.node === undefined || pod.node === this.node;
+  }
+
+  private ownerOf(row: OwningRow): Owner {
     const { type, name } = row;
     switch (type) {
       case "pod": {
-        const mine = this.node === undefined || row.node === this.node;
+        const mine = this.isMine(row);
         const { namespace, workload, kind, ignored } = row;
         return { type, namespace, name, workload, kind, mine, ...(ignored && { ignored }) };
       }
@@ -288,48 +356,63 @@ export class Resolver {
     }
   }
 
-  private claim(address: string, claim: Claim, at: bigint): void {
-    const claims = this.claims.get(address) ?? [];
-    const index = claims.findIndex(({ by }) => by === claim.by);
+  private claim(address: string, row: Row, at: bigint): void {
+    if (row.type === "slice") return;
+    const claim = { row, owner: this.names.owner(this.ownerOf(row)) };
+    const claims = this.claimsOn(address);
+    const index = claims.findIndex((other) => isSame(other.row, row));
     if (index < 0) claims.push(claim);
     else claims[index] = claim;
-    this.claims.set(address, claims);
-    this.settle(address, at);
+    this.settle(address, claims, at);
   }
 
   private withdraw(address: string, row: Row, at: bigint): void {
-    const claims = this.claims.get(address) ?? [];
-    const index = claims.findIndex(({ by }) => by === `${row.type} ${row.key}`);
-    if (index < 0) return;
-    const [claim] = claims.splice(index, 1);
     const holding = this.holdings.get(address);
-    if (claim !== undefined && holding?.claim === claim) holding.claim = { ...claim, end: this.endOf(row) };
-    if (claims.length === 0) this.claims.delete(address);
-    this.settle(address, at);
+    if (holding === undefined || row.type === "slice") return;
+    if (isSame(holding.row, row)) holding.row = row;
+    const others = this.claimsOn(address).filter((claim) => !isSame(claim.row, row));
+    this.settle(address, others, at);
   }
 
-  /** Tells the core who has the address, where that is another than before. */
-  private settle(address: string, at: bigint): void {
-    const next = this.claims.get(address)?.reduce((best, claim) => (beats(claim, best) ? claim : best));
+  /** In the order in which they came. */
+  private claimsOn(address: string): Claim[] {
     const holding = this.holdings.get(address);
-    if (next !== undefined && holding?.claim.owner === next.owner) {
-      holding.claim = next;
+    return holding === undefined ? [] : [...(holding.claims ?? [{ row: holding.row, owner: holding.owner }])];
+  }
+
+  /** Tells the core who has the address by these claims, where that is another than before. */
+  private settle(address: string, claims: Claim[], at: bigint): void {
+    const [first, ...others] = claims;
+    const next = first && others.reduce((best, claim) => (beats(claim.row, best.row) ? claim : best), first);
+    const several = others.length > 0 ? claims : undefined;
+    const holding = this.holdings.get(address);
+    if (next !== undefined && holding?.owner === next.owner) {
+      holding.row = next.row;
+      holding.claims = several;
       return;
     }
     if (holding !== undefined) {
-      const end = latest(earliest(at, holding.claim.end, next?.ready), holding.since);
+      const ready = next?.row.type === "pod" ? this.time(next.row.readyAt) : undefined;
+      const end = latest(earliest(at, this.endOf(holding.row), ready), holding.since);
       this.holdings.delete(address);
       this.remember(address, end);
       this.names.release(toBytes(address), end);
-      this.dirty.add(holding.claim.as.namespace);
+      this.moved(address, holding.row);
     }
     if (next === undefined) return;
     const end = this.ends.get(address);
     // A kubelet's clock may be ahead of ours; that the pod has the address now is certain.
-    const since = end === undefined ? 0n : latest(earliest(latest(end, next.start), at), end);
-    this.holdings.set(address, { claim: next, since });
+    const since = end === undefined ? 0n : latest(earliest(latest(end, this.time(startOf(next.row))), at), end);
+    this.holdings.set(address, { row: next.row, owner: next.owner, since, claims: several });
     this.names.assign(toBytes(address), next.owner, since);
-    this.dirty.add(next.as.namespace);
+    this.moved(address, next.row);
+  }
+
+  /** An address has come to this object, or gone from it. */
+  private moved(address: string, row: OwningRow): void {
+    this.touchAddress(address);
+    if (row.type === "node") this.unselected.add("");
+    else this.touch(row);
   }
 
   private remember(address: string, end: bigint): void {
@@ -338,57 +421,95 @@ export class Resolver {
     if (this.ends.size > ENDS_KEPT) for (const [oldest] of this.ends) return void this.ends.delete(oldest);
   }
 
-  /** Tells the core the ports of whoever's have changed, looking again at all Services of the namespaces concerned. */
-  tellPorts(): void {
-    if (this.dirty.size === 0 && this.stale.size === 0) return;
-    const isDirty = (namespace: string) => this.dirty.has("") || this.dirty.has(namespace);
-    const services = [...this.rows.service.values()].filter((row) => isDirty(row.namespace));
+  /**
+   * Tells the core the ports of whoever's have changed.
+   *
+   * @param most so many Services and backends are looked at
+   * @returns whether that were all
+   */
+  tellPorts(most = Number.POSITIVE_INFINITY): boolean {
+    this.touchUnselected();
     const find = this.finder();
-    const owners = this.stale;
-    for (const key of [...this.targets.keys()]) {
-      if (!this.rows.service.has(key)) this.serve(key, [], owners);
+    let seen = 0;
+    for (const key of this.dirty) {
+      if (seen > most) break;
+      this.dirty.delete(key);
+      this.untold.add(key);
+      const row = this.rows.service.get(key);
+      seen += 1 + this.serve(key, row === undefined ? [] : find(row));
     }
-    for (const row of services) this.serve(row.key, find(row), owners);
-    for (const owner of owners) this.tellPortsOf(owner);
+    for (const owner of this.stale) {
+      this.stale.delete(owner);
+      this.tellPortsOf(owner);
+    }
     // After all of them: whether a backend has one Service is known only now.
-    for (const key of [...this.told.keys()]) {
-      if (!this.rows.service.has(key)) this.forgetService(key);
+    for (const key of this.untold) {
+      this.untold.delete(key);
+      this.tellService(key);
     }
-    for (const row of services) this.tellService(row);
     this.tellNodePorts();
-    this.dirty.clear();
-    this.stale.clear();
+    return this.dirty.size === 0;
   }
 
-  /** Notes what a Service leads to, and whose ports that changes. */
-  private serve(key: string, targets: Target[], changed: Set<number>): void {
-    const pairs = (list: Target[]) => new Map(list.flatMap(({ backends }) => [...backends]));
-    const before = pairs(this.targets.get(key) ?? []);
-    const after = pairs(targets);
-    for (const [pair, { owner, port }] of before) {
-      if (after.has(pair)) continue;
-      changed.add(owner);
-      const ports = this.servedBy.get(owner);
-      const users = ports?.get(port);
-      users?.delete(key);
-      if (users?.size === 0) ports?.delete(port);
-      if (ports?.size === 0) this.servedBy.delete(owner);
+  private touchUnselected(): void {
+    if (this.unselected.size === 0) return;
+    const all = this.unselected.has("");
+    for (const { key, namespace } of this.rows.service.values()) {
+      if ((all || this.unselected.has(namespace)) && !this.slices.has(key)) this.dirty.add(key);
     }
-    for (const [pair, { owner, port }] of after) {
-      if (before.has(pair)) continue;
-      changed.add(owner);
-      const ports = this.servedBy.get(owner) ?? new Map<number, Set<string>>();
-      this.servedBy.set(owner, ports.set(port, (ports.get(port) ?? new Set()).add(key)));
-    }
+    this.unselected.clear();
+  }
+
+  /**
+   * Notes what a Service leads to, and whose ports that changes.
+   *
+   * @returns how many backends it has
+   */
+  private serve(key: string, targets: Target[]): number {
+    const before = new Set(this.targets.get(key)?.flatMap(({ pairs }) => pairs));
+    const after = new Set(targets.flatMap(({ pairs }) => pairs));
+    for (const pair of before) if (!after.has(pair)) this.unlink(pair, key);
+    for (const pair of after) if (!before.has(pair)) this.link(pair, key);
     if (targets.length > 0) this.targets.set(key, targets);
     else this.targets.delete(key);
+    return after.size;
+  }
+
+  private link(pair: number, key: string): void {
+    const owner = ownerOfPair(pair);
+    const port = portOf(pair);
+    this.changed(owner, port);
+    this.servedBy.set(owner, { port, key, next: this.servedBy.get(owner) });
+  }
+
+  private unlink(pair: number, key: string): void {
+    const owner = ownerOfPair(pair);
+    const port = portOf(pair);
+    const was = this.servedBy.get(owner);
+    this.servedBy.delete(owner);
+    for (let served = was; served !== undefined; served = served.next) {
+      if (served.port === port && served.key === key) continue;
+      this.servedBy.set(owner, { ...served, next: this.servedBy.get(owner) });
+    }
+    this.changed(owner, port);
+  }
+
+  /** Others that lead to the port are alone no more, or alone again. */
+  private changed(owner: number, port: number): void {
+    this.stale.add(owner);
+    const onHost = this.onHosts.get(owner);
+    if (onHost !== undefined) this.stale.add(this.nodeOwner(onHost.node));
+    for (let served = this.servedBy.get(owner); served !== undefined; served = served.next) {
+      if (served.port === port) this.untold.add(served.key);
+    }
   }
 
   private tellPortsOf(owner: number): void {
     this.names.dropPorts(owner);
     const row = this.telling.get(owner);
     for (const { port } of row?.ports ?? []) if (isEphemeral(port)) this.names.port(owner, port, owner, port, "");
-    for (const port of this.servedBy.get(owner)?.keys() ?? []) {
+    for (let served = this.servedBy.get(owner); served !== undefined; served = served.next) {
+      const { port } = served;
       const service = this.onlyService(owner, port);
       if (service !== "" || isEphemeral(port)) this.names.port(owner, port, owner, port, service);
     }
@@ -410,36 +531,47 @@ export class Resolver {
 
   /** The name of the one Service that leads to an owner's port, else "". */
   private onlyService(owner: number, port: number): string {
-    const users = this.servedBy.get(owner)?.get(port);
-    if (users?.size !== 1) return "";
-    const [key = ""] = users;
-    return this.rows.service.get(key)?.name ?? "";
+    let found = "";
+    for (let served = this.servedBy.get(owner); served !== undefined; served = served.next) {
+      if (served.port !== port) continue;
+      if (found !== "") return "";
+      found = this.rows.service.get(served.key)?.name ?? "";
+    }
+    return found;
   }
 
   /** A Service's addresses belong to an owner of its own, whose ports lead to what is behind it. */
-  private tellService(row: ServiceRow): void {
+  private tellService(key: string): void {
+    const row = this.rows.service.get(key);
+    if (row === undefined) {
+      this.forgetService(key);
+      return;
+    }
     const owner = this.names.owner(this.ownerOf(row));
     const dialled = (target: Target) => row.addresses.length > 0 || target.nodePort !== undefined;
-    const ports = (this.targets.get(row.key) ?? []).filter(dialled).map(({ port, nodePort, fallback, backends }) => {
-      const behind = [...backends.values()];
-      const numbers = new Set(behind.map((backend) => backend.port));
-      const [number = fallback] = numbers;
+    const ports = (this.targets.get(key) ?? []).filter(dialled).map(({ port, nodePort, fallback, pairs, behind }) => {
+      const numbers = new Set<number>();
       // The same name as the backends' own side gives, so that both sides' rows carry equal labels.
-      const alone = behind.every((backend) => this.onlyService(backend.owner, backend.port) === row.name);
-      const lead: Lead = [this.workloadBehind(row, behind), numbers.size > 1 ? port : number, alone ? row.name : ""];
+      let alone = true;
+      for (const pair of pairs) {
+        numbers.add(portOf(pair));
+        alone &&= this.onlyService(ownerOfPair(pair), portOf(pair)) === row.name;
+      }
+      const [number = fallback] = numbers;
+      const lead: Lead = [this.names.owner(behind), numbers.size > 1 ? port : number, alone ? row.name : ""];
       return { port, nodePort, lead };
     });
     const told = { owner, ports: JSON.stringify(ports) };
-    const before = this.told.get(row.key);
+    const before = this.told.get(key);
     if (before?.owner === owner && before.ports === told.ports) return;
-    this.forgetService(row.key);
+    this.forgetService(key);
     for (const { port, nodePort, lead } of ports) {
       if (row.addresses.length > 0) this.names.port(owner, port, ...lead);
       if (nodePort === undefined) continue;
-      this.nodePorts.set(nodePort, { key: row.key, lead });
+      this.nodePorts.set(nodePort, { key, lead });
       this.nodePortsChanged = true;
     }
-    if (ports.length > 0) this.told.set(row.key, told);
+    if (ports.length > 0) this.told.set(key, told);
   }
 
   private forgetService(key: string): void {
@@ -454,51 +586,71 @@ export class Resolver {
     this.told.delete(key);
   }
 
-  /** An owner with the labels of the workload behind the Service, where it is one; else the Service itself. */
-  private workloadBehind(row: ServiceRow, backends: { as: Owner }[]): number {
+  /** The Service with the labels of the workload behind it, where it is one. */
+  private workloadBehind(row: ServiceRow, backends: Iterable<OwningRow>): Owner {
     const own = this.ownerOf(row);
-    const [first, ...others] = backends;
-    if (first === undefined) return this.names.owner(own);
-    const { namespace, workload, kind } = first.as;
-    const same = others.every(({ as }) => as.namespace === namespace && as.workload === workload && as.kind === kind);
-    return this.names.owner(same ? { ...own, namespace, workload, kind } : own);
+    let found: Owner | undefined;
+    for (const backend of backends) {
+      if (found !== undefined && backend.type === "pod" && isOf(backend, found)) continue;
+      const as = this.ownerOf(backend);
+      found ??= as;
+      if (as.namespace !== found.namespace || as.workload !== found.workload || as.kind !== found.kind) {
+        return own;
+      }
+    }
+    if (found === undefined) return own;
+    const { namespace, workload, kind } = found;
+    return { ...own, namespace, workload, kind };
   }
 
   /** What a Service's ports lead to, by its EndpointSlices, else by its selector. */
   private finder(): (row: ServiceRow) => Target[] {
-    const slices = Map.groupBy(this.rows.slice.values(), ({ namespace, service }) => `${namespace}/${service}`);
-    const pods = Map.groupBy(this.rows.pod.values(), ({ namespace }) => namespace);
+    let pods: Map<string, PodRow[]> | undefined;
     const byLabel = new Map<string, Map<string, PodRow[]>>();
     /** A Service looks only at the pods that have its rarest label. */
     const select = ({ namespace, selector }: ServiceRow): PodRow[] => {
       if (selector.length === 0) return [];
+      pods ??= Map.groupBy(this.rows.pod.values(), (pod) => pod.namespace);
       const labels = byLabel.get(namespace) ?? groupByLabel(pods.get(namespace) ?? []);
       byLabel.set(namespace, labels);
       const [rarest = []] = selector.map((label) => labels.get(label) ?? []).sort((a, b) => a.length - b.length);
       return rarest.filter((pod) => selector.every((label) => pod.labels.includes(label)));
     };
     return (row) => {
-      const own = slices.get(row.key);
+      const own = this.slices.get(row.key);
       const selected = own === undefined ? select(row).filter((pod) => !pod.finished) : [];
       return row.ports.map(({ name, port, target, nodePort }) => {
-        const backends: Target["backends"] = new Map();
+        const backends = new Map<number, OwningRow>();
         const add = (addresses: string[], number: number | undefined) => {
           if (number === undefined) return;
           for (const address of addresses) {
-            const claim = this.holdings.get(address)?.claim;
-            if (claim === undefined || claim.as.type === "service") continue;
-            const { as, owner } = claim;
-            const backend = this.onHostPort(owner, number) ?? { as, owner, port: number };
-            backends.set(backend.owner * 65536 + backend.port, backend);
+            const holding = this.holdings.get(address);
+            if (holding === undefined || holding.row.type === "service") continue;
+            const onHost = this.onHostPort(holding.owner, number);
+            if (onHost === undefined) backends.set(pairOf(holding.owner, number), holding.row);
+            else backends.set(pairOf(onHost.owner, onHost.port), onHost.row);
           }
         };
         for (const slice of own ?? []) add(slice.addresses, slice.ports.find((p) => p.name === name)?.port);
         for (const pod of selected) add(pod.addresses, numberOf(target, pod));
-        return { port, nodePort, fallback: typeof target === "number" ? target : port, backends };
+        const fallback = typeof target === "number" ? target : port;
+        const behind = this.workloadBehind(row, backends.values());
+        return { port, nodePort, fallback, pairs: [...backends.keys()], behind };
       });
     };
   }
 }
+
+const pairOf = (owner: number, port: number): number => owner * 65536 + port;
+const ownerOfPair = (pair: number): number => Math.floor(pair / 65536);
+const portOf = (pair: number): number => pair % 65536;
+const isOf = (pod: PodRow, { namespace, workload, kind }: Owner): boolean =>
+  pod.workload === workload && pod.namespace === namespace && pod.kind === kind;
+
+const serviceOf = (slice: EndpointSliceRow): string => `${slice.namespace}/${slice.service}`;
+const isSame = (a: Row, b: Row): boolean => a.key === b.key && a.type === b.type;
+const startOf = (row: OwningRow): number | undefined =>
+  row.type === "pod" ? (row.readyAt ?? row.startedAt) : undefined;
 
 function groupByLabel(pods: PodRow[]): Map<string, PodRow[]> {
   const groups = new Map<string, PodRow[]>();
@@ -524,19 +676,16 @@ function addressesOf(row: Row): string[] {
 }
 
 /** It has probes, or declares a port that else would be taken for an ephemeral one. */
-function tellsPorts({ probes, ports }: PodRow): boolean {
-  return probes !== undefined || ports.some(({ port }) => isEphemeral(port));
-}
-
 function rangesOf(row: NodeRow): Range[] {
   return row.ranges.map(rangeOf).filter((range) => range !== undefined);
 }
 
 /** Whether a claim that came later wins. */
-function beats(later: Claim, best: Claim): boolean {
-  if (later.rank !== best.rank) return later.rank > best.rank;
-  if (later.start === undefined || best.start === undefined) return best.start === undefined;
-  return later.start >= best.start;
+function beats(later: OwningRow, best: OwningRow): boolean {
+  if (RANK[later.type] !== RANK[best.type]) return RANK[later.type] > RANK[best.type];
+  const [start, bestStart] = [startOf(later), startOf(best)];
+  if (start === undefined || bestStart === undefined) return bestStart === undefined;
+  return start >= bestStart;
 }
 
 function earliest(first: bigint, ...others: (bigint | undefined)[]): bigint {

@@ -1,6 +1,6 @@
 import { RingsideError } from "../errors.ts";
 import { type Access, ApiClient } from "./client.ts";
-import type { Row } from "./parse.ts";
+import { isEphemeral, type Row } from "./parse.ts";
 import { type Listener, Reflector, type ReflectorCounters, type Resource } from "./reflector.ts";
 import type { Resolver } from "./resolve.ts";
 import { Stream, type StreamCounters } from "./stream.ts";
@@ -10,9 +10,10 @@ const JITTER = 2000;
 /** The other streams wait so long for the own node's pods, at most. */
 const HEAD_START = 5000;
 /** The core is told at most so often how fresh the names are, and which ports lead where. */
-const PACE_MS = 200;
-/** ... and less often where that takes long: at most this share of the time. */
-const SHARE = 0.05;
+const PACE_MS = 500;
+/** So many Services and backends are looked at in one go; the rest waits, so that they take this share of the time. */
+const AT_ONCE = 2000;
+const SHARE = 0.2;
 /** So many malformed objects are logged; further ones are counted only. */
 const MALFORMED_LOGGED = 5;
 
@@ -73,6 +74,15 @@ export function otherPods(own: { has(key: string): boolean }, rows: Omit<Listene
   };
 }
 
+const NONE: never[] = [];
+
+/** Slices say what a Service leads to: what only selectors need of a pod would be half of its row. */
+function slim(row: Row): Row {
+  if (row.type !== "pod") return row;
+  const ports = row.ports.filter(({ port }) => isEphemeral(port));
+  return Object.assign(row, { labels: NONE, ports: ports.length > 0 ? ports : NONE });
+}
+
 /** Names from the API server, by list and watch, for as long as the agent runs. */
 export class Watch {
   /** All streams have told what there is; or one of them failed, so that it may take any time. */
@@ -118,7 +128,7 @@ export class Watch {
     const { node, resolver, now, jitter = JITTER } = this.options;
     const { own, others } = resourcesFor(node);
     const rowsOf = ({ type }: Resource): Omit<Listener, "malformed"> => ({
-      upsert: (row) => resolver.take(row, now()),
+      upsert: (row) => resolver.take(slim(row), now()),
       remove: (key) => resolver.drop(type, key, now()),
     });
     const first = Promise.withResolvers<void>();
@@ -182,13 +192,19 @@ export class Watch {
   /** The names are as fresh as the stream that was proven last of all. */
   private tell(): void {
     const start = performance.now();
+    let all = true;
     try {
-      this.options.resolver.tellPorts();
+      all = this.options.resolver.tellPorts(AT_ONCE);
     } catch (cause) {
       const remedy = "This is a fault of Ringside: please report it. Names go on.";
       this.options.onError(new RingsideError("tell the core", "ports of Services", remedy, { cause }));
     }
-    this.wait = Math.max(PACE_MS, (performance.now() - start) / SHARE);
+    const took = performance.now() - start;
+    this.wait = all ? PACE_MS : took / SHARE;
+    if (!all) {
+      this.plan();
+      return;
+    }
     if (!this.streams.every(({ reflector }) => reflector.synced)) return;
     this.settle();
     const [fresh = 0n] = this.streams
