@@ -508,8 +508,9 @@ export class Resolver {
     this.names.dropPorts(owner);
     const row = this.telling.get(owner);
     for (const { port } of row?.ports ?? []) if (isEphemeral(port)) this.names.port(owner, port, owner, port, "");
-    for (let served = this.servedBy.get(owner); served !== undefined; served = served.next) {
-      const { port } = served;
+    const ports = new Set<number>(); // several Services may lead to one
+    for (let served = this.servedBy.get(owner); served !== undefined; served = served.next) ports.add(served.port);
+    for (const port of ports) {
       const service = this.onlyService(owner, port);
       if (service !== "" || isEphemeral(port)) this.names.port(owner, port, owner, port, service);
     }
