@@ -149,7 +149,6 @@ export class Model {
       last.until = at;
     }
     holders.push({ owner, from: at });
-    if (holders.length > 4) holders.shift(); // so many are remembered (wasm/addresses.ts)
   }
 
   release(address: string, at: bigint): void {
