@@ -39,13 +39,11 @@ const watch = Watch.start({
 });
 await watch.settled;
 const seconds = (performance.now() - begin) / 1000;
-let cpu = process.cpuUsage();
-let since = performance.now();
+let cpu = { user: 0, system: 0 };
 
 function report(): void {
   const sorted = stalls.sort((a, b) => a - b);
   const used = process.cpuUsage(cpu);
-  const elapsed = (performance.now() - since) * 1000;
   const { objects, streams } = watch.counters();
   const events = Object.values(streams).reduce((sum, { events }) => sum + events.modified + events.deleted, 0);
   const malformed = Object.values(streams).reduce((sum, { malformed }) => sum + malformed, 0);
@@ -58,12 +56,11 @@ function report(): void {
       bareMB: bare,
       rssMB: memory("VmRSS"),
       peakMB: memory("VmHWM"),
-      cpu: (used.user + used.system) / elapsed,
+      cpuSeconds: (used.user + used.system) / 1e6,
       stallMs: { most: sorted.at(-1) ?? 0, p99: sorted[Math.floor(sorted.length * 0.99)] ?? 0 },
     }),
   );
   cpu = process.cpuUsage();
-  since = performance.now();
   stalls = [];
   last = performance.now();
 }
