@@ -65,15 +65,33 @@ static __always_inline struct state *state_for(struct tcp_sock *tp, u32 program)
 	return state && state->id ? state : adopt(tp, program);
 }
 
-/* A send or a receive, by its body in exchange.h. */
+/* A send or a receive, by its body in exchange.h. These are many: a program knows by a word of its
+ * CPU that one before it has done the work, and the last one forgets the word. Where another task
+ * came between them the body finds nothing to do. */
 static __always_inline void on_move(struct sock *sk, u32 program,
 				    void (*body)(struct tcp_sock *, struct state *, u32))
 {
-	struct tcp_sock *tp = maybe_tcp_sock(sk);
-	struct state *state = tp ? state_for(tp, program) : NULL;
+	u32 hook = program / COPIES, copy = program % COPIES;
+	struct tcp_sock *tp;
+	struct state *state;
+	u64 *done = NULL;
 
+	if (config.move_copies > 1) {
+		done = bpf_map_lookup_elem(&moved, &hook);
+		if (!done)
+			return;
+		if (copy && *done == (u64)sk) {
+			if (copy == config.move_copies - 1)
+				*done = 0;
+			return;
+		}
+	}
+	tp = maybe_tcp_sock(sk);
+	state = tp ? state_for(tp, program) : NULL;
 	if (state)
 		body(tp, state, program);
+	if (done && copy < config.move_copies - 1)
+		*done = (u64)sk;
 }
 
 static __always_inline void end(struct state *state)

@@ -89,6 +89,7 @@ struct config {
 	__u32 ring_size;       /* bytes */
 	__u32 refresh;	    /* an idle connection is written every so many sweeps, a power of two */
 	__u32 packet_sends; /* 1: a send is seen as a packet that leaves, not at its entry */
+	__u32 move_copies;  /* programs alike on a send and on a receive */
 };
 
 /* Written by the agent before each sweep. */

@@ -163,6 +163,14 @@ struct {
 	__type(value, u64);
 } births SEC(".maps");
 
+/* The socket whose send or receive a program of that hook has just done on this CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, HOOKS);
+	__type(key, u32);
+	__type(value, u64);
+} moved SEC(".maps");
+
 /* An id is how many births this program has seen on this CPU, which program, and which CPU. */
 #define ID_SHIFT 24
 

@@ -39,11 +39,12 @@ export const cgroupPath = {
 
 /** Offsets in bytes in struct config, and its size. */
 export const config = {
-  size: 16,
+  size: 20,
   maxConnections: 0,
   ringSize: 4,
   refresh: 8,
   packetSends: 12,
+  moveCopies: 16,
 } as const;
 
 /** Offsets in bytes in struct control, and its size. */

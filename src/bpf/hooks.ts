@@ -44,7 +44,8 @@ const sendTracepoint: Hook = {
   target: "tcp_sendmsg_locked",
   type: "tracepoint",
   reentered: "by preemption",
-  else: { program: "ringside_queue", target: "net_dev_queue", type: "tracepoint", reentered: "by interrupts" },
+  // By interrupts, too: what is missed then, the next receive makes up for.
+  else: { program: "ringside_queue", target: "net_dev_queue", type: "tracepoint", reentered: "by preemption" },
 };
 
 export const hooks: Record<Backend, Hook[]> = {
@@ -61,13 +62,22 @@ export const hooks: Record<Backend, Hook[]> = {
 /** May a task be preempted while it runs a program? Such a kernel's version says so ("SMP PREEMPT_DYNAMIC"). */
 const preemptible = version().includes("PREEMPT");
 
+/** Programs alike on what a kernel comes to again by preemption: sends and receives. */
+export const moveCopies = (backend: Backend): number => (backend !== "kprobe" && preemptible ? 3 : 1);
+
 /**
- * The programs alike that hang on a hook. A state change is rare, and a lost one costs a connection: there are as many as
- * bpf/state.h has copies. Sends and receives are many, and a lost one costs an exchange.
+ * The programs alike that hang on a hook. What is come to again by interrupts is rare, and costs a connection: it has as
+ * many as bpf/state.h has copies.
  */
-export function programsOf({ program, reentered }: Hook): string[] {
-  const copies = reentered === "by interrupts" ? 4 : reentered === "by preemption" && preemptible ? 3 : 1;
+export function programsOf({ program, reentered }: Hook, backend: Backend): string[] {
+  const copies = { "by interrupts": 4, "by preemption": moveCopies(backend), never: 1 }[reentered];
   return [program, `${program}_2`, `${program}_3`, `${program}_4`].slice(0, copies);
+}
+
+/** In which they are to be attached, so that they run one after the other: what is attached to a function last runs first. */
+export function inOrder(hook: Hook, backend: Backend): string[] {
+  const programs = programsOf(hook, backend);
+  return hook.type === "fentry" ? programs.reverse() : programs;
 }
 
 /** The hooks to attach on this kernel. */

@@ -4,7 +4,7 @@
 import { RingsideError, Unsupported } from "../errors.ts";
 import * as abi from "./abi.ts";
 import { type CgroupPath, CgroupReader } from "./cgroups.ts";
-import { type Backend, backends, type Hook, plan, programsOf } from "./hooks.ts";
+import { type Backend, backends, type Hook, inOrder, moveCopies, plan, programsOf } from "./hooks.ts";
 import {
   type BpfIterator,
   BpfObject,
@@ -122,7 +122,7 @@ export class Probe {
     hashed: boolean,
   ): Promise<Probe> {
     const attach = plan(backend, kernel);
-    const programs = attach.flatMap(programsOf);
+    const programs = attach.flatMap((hook) => inOrder(hook, backend));
     const object = await openObject(backend, elf, kernel);
     try {
       const config = object.initialValue(".rodata.config");
@@ -130,6 +130,7 @@ export class Probe {
       config.setUint32(abi.config.ringSize, options.ringSize, true);
       config.setUint32(abi.config.refresh, REFRESH, true);
       config.setUint32(abi.config.packetSends, Number(attach.some(({ target }) => target === "net_dev_queue")), true);
+      config.setUint32(abi.config.moveCopies, moveCopies(backend), true);
       object.setMaxEntries("ring", options.ringSize);
       object.setMaxEntries("seeds", options.maxConnections);
       if (hashed) object.setMaxEntries("states", options.maxConnections);
@@ -192,7 +193,7 @@ export class Probe {
   hookStats(): HookStats[] {
     return this.attached.map((hook) => {
       const { target, type } = hook;
-      const stats = programsOf(hook).map((program) => this.object.programStats(program));
+      const stats = programsOf(hook, this.backend).map((program) => this.object.programStats(program));
       const runNs = stats.reduce((sum, program) => sum + program.runNs, 0n);
       const [first] = stats;
       const missed = Math.min(...stats.map((program) => Number(program.missed)));

@@ -30,11 +30,11 @@ export async function verifyAll(): Promise<Verified> {
   const seed = { elf: seedObject, open: async () => new BpfObject(await Bun.file(seedObject).bytes()) };
   for (const { elf, open } of [...kinds, seed]) {
     const listed = await open();
-    // Those alike are walked alike.
-    const names = listed.programNames().filter((name) => !/_\d$/.test(name));
+    const names = listed.programNames();
     const programs: Record<string, number> = {};
     listed.close();
-    for (const name of names) {
+    // Those alike are walked alike.
+    for (const name of names.filter((name) => !/_\d$/.test(name))) {
       const object = await open();
       try {
         for (const other of names) if (other !== name) object.omit(other);
