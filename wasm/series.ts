@@ -248,8 +248,14 @@ export function detach(link: Link): void {
   use(link.linkRow, -1);
 }
 
-function use(row: usize, by: i32): void {
-  if (row) changetype<Series>(row).links += by;
+function use(at: usize, by: i32): void {
+  if (!at) return;
+  const row = changetype<Series>(at);
+  row.links += by;
+  if (by < 0 || !row.leaving) return;
+  // Whatever it comes to now nobody has had, even if it is left again before the next scrape.
+  row.scraped = 0;
+  row.since = u64.MAX_VALUE;
 }
 
 function labelsOf(rows: usize, row: Series): usize {
@@ -373,6 +379,7 @@ function removeLeft(now: u64, watermark: u64, abandoned: bool): void {
   while (at) {
     const row = changetype<Series>(at);
     const next = row.nextLeaving;
+    row.since = min(row.since, now);
     if (!isLeft(row)) {
       row.leaving = 0;
     } else if (abandoned || (!row.held && row.scraped && watermark >= row.since)) {

@@ -68,4 +68,24 @@ describe("pods that come and go", () => {
     core.release(address("10.0.0.1"), 2003n * second);
     expect([scrape(2003n), scrape(2004n), scrape(2005n)]).toEqual([1, 1, 0]);
   });
+
+  test("that come again as their series are about to go, and go at once, are scraped to the last", async () => {
+    const core = await load();
+    core.fresh(2n ** 64n - 1n);
+    const live = (id: number, from: bigint) => {
+      core.assign(address("10.0.0.1"), core.owner(pod("web-0")), from * second);
+      const ends = { local: "10.0.0.1:1", remote: "1.1.1.1:80" };
+      feed(core, { id, role: "client", kind: "final", ...ends, bornAt: from * second, sent: 7 });
+      for (let n = 2n; n < 6n; n++) core.settle((from + n) * second, 1);
+      core.release(address("10.0.0.1"), (from + 6n) * second);
+    };
+    const scrape = (at: bigint, last: bigint) =>
+      samples(core, at * second, last * second)
+        .filter((line) => line.startsWith("kube_ebpf_transmitted"))
+        .map((line) => line.replace(/^.* /, ""));
+    live(1, 1n);
+    expect([scrape(10n, 0n), scrape(20n, 10n), scrape(30n, 20n)]).toEqual([["0"], ["7"], ["7"]]);
+    live(2, 31n);
+    expect([scrape(40n, 30n), scrape(50n, 40n), scrape(60n, 50n)]).toEqual([["14"], ["14"], []]);
+  });
 });

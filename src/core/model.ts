@@ -298,6 +298,7 @@ export class Model {
         (isOther(ends[0]) ? undefined : this.row("pair", pair(ends[0]), now, true)) ??
         this.row("pair", pair(other(ends[0])), now, false)!;
     }
+    for (const used of Object.values(rows)) delete used.leaving;
     const link: Link = { ends, reporter, rows };
     this.links.set(key, link);
     return link;
