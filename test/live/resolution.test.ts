@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { $, type Subprocess } from "bun";
 import { type Agent, settled, startAgent } from "./agent.ts";
 import { objects, uidOf } from "./cluster/objects.ts";
+import { buildTalk } from "./cluster/talk.ts";
 
 const here = import.meta.dir;
 const top = join(here, "../..");
-const talk = join(top, "build/test/talk");
 const namespaces = join(here, "cluster/namespaces");
 /** As the kernel mounts version 2, beside version 1 or alone. */
 const cgroups = /^\S+ (\S+) cgroup2 /m.exec(await readFile("/proc/mounts", "utf8"))?.[1] ?? "/sys/fs/cgroup";
@@ -23,6 +23,7 @@ const cgroupOf = (pod: string) =>
 const kubelet = join(cgroups, "system.slice/ringside-test-kubelet.service");
 
 const nodes = ["node-a", "node-b"] as const;
+let talk: string;
 const agents: Agent[] = [];
 const servers: Subprocess[] = [];
 
@@ -119,8 +120,7 @@ const differences = async (wanted: string[]) => {
 };
 
 beforeAll(async () => {
-  await mkdir(join(top, "build/test"), { recursive: true });
-  await $`gcc -O2 -Wall -Wextra -Werror -o ${talk} ${join(here, "cluster/talk.c")}`;
+  talk = await buildTalk();
   await $`${namespaces} up`.quiet();
   for (const cgroup of [cgroupOf("scraper"), cgroupOf("edge"), kubelet]) await mkdir(cgroup, { recursive: true });
   const proxy = { uid: 1337 };

@@ -3,6 +3,9 @@
  * Connections of known size, as servers, clients and proxies have them:
  *   talk serve PORT...                  answers each connection with as many bytes as it asks for
  *   talk call ADDRESS PORT SEND RECEIVE sends so many bytes, which say how many it wants back
+ *   talk halves SOURCE ADDRESS PORT SEND RECEIVE
+ *                                       sends the second half after a line on its input
+ *   talk calls                          calls for each line of its input, as halves is told
  *   talk proxy PORT ADDRESS TO [SOURCE] hands what comes to PORT on to TO, from the address SOURCE
  */
 #include <arpa/inet.h>
@@ -18,6 +21,12 @@
 #include <unistd.h>
 
 static char bytes[1 << 16];
+
+static void tell(const char *word)
+{
+	puts(word);
+	fflush(stdout);
+}
 
 static struct sockaddr_in end_of(const char *address, int port)
 {
@@ -81,8 +90,7 @@ static void serve(int count, char **ports)
 
 	for (int i = 0; i < count; i++)
 		listeners[i] = (struct pollfd){.fd = listen_at(atoi(ports[i])), .events = POLLIN};
-	puts("ready");
-	fflush(stdout);
+	tell("ready");
 	while (poll(listeners, count, -1) > 0) {
 		for (int i = 0; i < count; i++) {
 			if (listeners[i].revents)
@@ -91,14 +99,33 @@ static void serve(int count, char **ports)
 	}
 }
 
-static void call(const char *address, int port, uint32_t send, uint32_t receive)
+static void call(const char *source, const char *address, int port, uint32_t send, uint32_t receive,
+		 int halves)
 {
-	int fd = connect_to(address, port, NULL);
+	int fd = connect_to(address, port, source);
+	uint32_t first = halves ? send / 2 : send;
 
 	memcpy(bytes, (uint32_t[]){send, receive}, 8);
-	send_all(fd, bytes, send);
+	send_all(fd, bytes, first);
+	if (halves) {
+		tell("half");
+		getchar();
+		send_all(fd, bytes, send - first);
+	}
 	receive_all(fd, receive);
 	close(fd);
+}
+
+static void calls(void)
+{
+	char source[INET_ADDRSTRLEN], address[INET_ADDRSTRLEN];
+	uint32_t send, receive;
+	int port;
+
+	while (scanf("%15s %15s %d %u %u", source, address, &port, &send, &receive) == 5) {
+		call(source, address, port, send, receive, 0);
+		tell("done");
+	}
 }
 
 /* Hands on what came. Returns whether there may be more. */
@@ -115,8 +142,7 @@ static void proxy(int port, const char *address, int to, const char *source)
 {
 	int listener = listen_at(port);
 
-	puts("ready");
-	fflush(stdout);
+	tell("ready");
 	for (;;) {
 		int inner = accept(listener, NULL, NULL), outer = connect_to(address, to, source);
 		struct pollfd ends[] = {{.fd = inner, .events = POLLIN},
@@ -136,10 +162,14 @@ int main(int argc, char **argv)
 	if (argc > 2 && !strcmp(argv[1], "serve"))
 		serve(argc - 2, argv + 2);
 	else if (argc == 6 && !strcmp(argv[1], "call"))
-		call(argv[2], atoi(argv[3]), atoi(argv[4]), atoi(argv[5]));
+		call(NULL, argv[2], atoi(argv[3]), atoi(argv[4]), atoi(argv[5]), 0);
+	else if (argc == 7 && !strcmp(argv[1], "halves"))
+		call(argv[2], argv[3], atoi(argv[4]), atoi(argv[5]), atoi(argv[6]), 1);
+	else if (argc == 2 && !strcmp(argv[1], "calls"))
+		calls();
 	else if (argc >= 5 && !strcmp(argv[1], "proxy"))
 		proxy(atoi(argv[2]), argv[3], atoi(argv[4]), argv[5]);
 	else
-		errx(2, "serve, call or proxy");
+		errx(2, "serve, call, halves, calls or proxy");
 	return 0;
 }
