@@ -37,11 +37,18 @@ describe("the watermark of scrapes", () => {
     expect(scrapers.watermark(at(40.001))).toBe(at(35));
   });
 
-  test("waits for a scraper of unknown interval as long as the hold", () => {
+  test("waits for a scraper of unknown interval twice as long as the hold", () => {
     const scrapers = new Scrapers(0n, 30n * second);
     scrapers.completed("once", at(100));
-    expect(scrapers.watermark(at(130))).toBe(at(100));
-    expect(scrapers.watermark(at(130.001))).toBe(0n);
+    expect(scrapers.watermark(at(160))).toBe(at(100));
+    expect(scrapers.watermark(at(160.001))).toBe(0n);
+  });
+
+  test("waits for the second scrape of one that is as slow as the hold, and comes a moment late", () => {
+    const scrapers = new Scrapers(0n, 60n * second);
+    for (let i = 1; i <= 8; i++) scrapers.completed("fast", at(15 * i));
+    scrapers.completed("slow", at(60));
+    expect(scrapers.watermark(at(120.004))).toBe(at(60));
   });
 
   test("waits five minutes at most, however slow the scraper", () => {

@@ -56,7 +56,8 @@ export class Scrapers {
   }
 
   #live({ last, interval }: Scraper, now: bigint): boolean {
-    const patience = interval === undefined ? this.hold : 2n * interval;
+    // No scraper is slower than the hold, but its second scrape may be a moment late.
+    const patience = 2n * (interval ?? this.hold);
     return now - last <= (patience < longest ? patience : longest);
   }
 }

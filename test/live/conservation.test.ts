@@ -17,7 +17,8 @@ const name = "conserve";
 const net = 74;
 /** Each scraper has an address of its own, as each Prometheus of a cluster has. */
 const addressOf = (interval: number) => `10.${net}.8.${interval}`;
-const flags = ["--hold", `${slowest + 1}s`, "--node", name];
+/** The slowest scraper's interval, and time to be late. */
+const flags = ["--hold", `${slowest + 2}s`, "--node", name];
 
 let churn: Churn;
 let agent: Agent;
