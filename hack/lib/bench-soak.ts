@@ -19,9 +19,11 @@ if (!(minutes >= 1)) throw new Error("--minutes is how long: 1 at least");
 
 const CALLS = 100; // a second
 const SAMPLE_MS = 5_000;
-/** What may grow between the second quarter of the run and its last: what is even differs by less. */
+/** What may grow from the second quarter of the run to its last: what is even differs by less. */
 const RSS_GROWTH = 8 << 20;
-const COUNT_GROWTH = 1.1;
+const COUNT_GROWTH = 1.25;
+/** Its blocks are powers of two: a peak a little above all before it may double what it has. */
+const CORE_GROWTH = 2;
 
 const PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
 const name = "soak";
@@ -29,7 +31,10 @@ const name = "soak";
 interface Sample {
   seconds: number;
   rss: number;
+  /** Of it, the core's. */
   coreMemory: number;
+  /** The rest. */
+  ownMemory: number;
   seriesRows: number;
   linkRows: number;
   links: number;
@@ -37,9 +42,9 @@ interface Sample {
   objects: number;
 }
 /** What must not grow, and by how much it may. */
-const steady: Record<keyof Omit<Sample, "seconds">, (before: number) => number> = {
-  rss: (before) => before + RSS_GROWTH,
-  coreMemory: (before) => before,
+const steady: Record<keyof Omit<Sample, "seconds" | "rss">, (before: number) => number> = {
+  ownMemory: (before) => before + RSS_GROWTH,
+  coreMemory: (before) => before * CORE_GROWTH,
   seriesRows: (before) => before * COUNT_GROWTH,
   linkRows: (before) => before * COUNT_GROWTH,
   links: (before) => before * COUNT_GROWTH,
@@ -104,15 +109,19 @@ const protobuf = new Scraper("protobuf", async () =>
   samplesOf(decode(new Uint8Array(await (await get("soak-protobuf", { accept: PROTOBUF })).arrayBuffer()))),
 );
 
+const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1);
+
 const samples: Sample[] = [];
 const began = performance.now();
 const elapsed = () => (performance.now() - began) / 1000;
 
 function sample(): void {
+  const [rss, coreMemory] = [rssOf(agent.process.pid), text.value("ringside_core_memory_bytes")];
   const found: Sample = {
     seconds: elapsed(),
-    rss: rssOf(agent.process.pid),
-    coreMemory: text.value("ringside_core_memory_bytes"),
+    rss,
+    coreMemory,
+    ownMemory: rss - coreMemory,
     seriesRows: text.value("ringside_series_rows"),
     linkRows: text.value('ringside_link_rows{rows="links"}'),
     links: text.value("ringside_links"),
@@ -120,8 +129,8 @@ function sample(): void {
     objects: text.value('ringside_identities_objects{type="pod"}'),
   };
   samples.push(found);
-  const { seconds, rss, coreMemory, ...counts } = found;
-  const figures = [seconds.toFixed(0), (rss / 1e6).toFixed(1), (coreMemory / 1e6).toFixed(1), ...Object.values(counts)];
+  const numbers = [found.seriesRows, found.linkRows, found.links, found.coreConnections, found.objects];
+  const figures = [found.seconds.toFixed(0), megabytes(rss), megabytes(coreMemory), ...numbers];
   if (!options.json)
     console.log([...figures, churn.calls, churn.pods].map((one) => String(one).padStart(10)).join(" "));
 }
@@ -140,6 +149,8 @@ try {
   const head = ["s", "RSS MB", "core MB", "series", "link rows", "links", "conns", "pods", "calls", "pods made"];
   if (!options.json) console.log(head.map((one) => one.padStart(10)).join(" "));
   await text.once();
+  // Of connections that are older than the agent, anybody's on this machine.
+  const lostBefore = compareLosses(await agent.metrics());
   await Promise.all([
     // As many as are due, however late this turn comes.
     every(100, () => churn.call(Math.min(Math.floor(CALLS * elapsed() - churn.calls), 10 * CALLS))),
@@ -158,7 +169,8 @@ try {
   };
   // Rows are born at 0, and it takes a scrape of each to show more.
   wrong.push(...(await settled(lost, 30_000)));
-  wrong.push(...scrapers.flatMap(({ faults }) => [...faults]), ...compareLosses(await agent.metrics()));
+  wrong.push(...scrapers.flatMap(({ faults }) => [...faults]));
+  wrong.push(...compareLosses(await agent.metrics()).filter((one) => !lostBefore.includes(one)));
 
   const quarter = (n: number) => samples.slice((samples.length * n) >> 2, (samples.length * (n + 1)) >> 2);
   for (const [what, bound] of Object.entries(steady) as [keyof typeof steady, (before: number) => number][]) {
