@@ -4,7 +4,6 @@
  * counted is not what was moved.
  */
 import { readFileSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { decode, samplesOf } from "../../src/serve/fixture.ts";
 import { settled, startAgent } from "../../test/live/agent.ts";
@@ -94,7 +93,7 @@ function labelsOf(series: string): Record<string, string> {
 const rssOf = (pid: number): number =>
   Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1024;
 
-const churn = await Churn.start({ name, net: 75, slots: 12, ports: [8000, 8001, 8002] });
+const churn = await Churn.start({ name, net: 75, slots: 12, rest: 8000, ports: [8000, 8001, 8002] });
 const agent = await startAgent(churn.list(), [
   ...["--node", name, "--interval", "1s", "--settle", "2s", "--hold", "6s", "--max-links", "20000"],
 ]);
@@ -156,7 +155,7 @@ try {
     every(100, () => churn.call(Math.min(Math.floor(CALLS * elapsed() - churn.calls), 10 * CALLS))),
     every(1000, async (turn) => {
       await churn.replace(turn * 7, turn % 4 === 0);
-      await writeFile(agent.identities, JSON.stringify(churn.list()));
+      await churn.write(agent.identities);
     }),
     every(2000, () => text.once()),
     every(5000, () => protobuf.once()),

@@ -2,14 +2,12 @@
  * Pods that come and go on addresses that are used again, between two network namespaces, and short connections
  * between them whose bytes are known.
  */
+import { rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { $, type Subprocess } from "bun";
 import { buildTalk } from "./cluster/talk.ts";
 
 const namespaces = join(import.meta.dir, "../truth/namespaces");
-
-/** Names are read once a second, so until then a new pod's connections are nobody's. */
-const REST_MS = 3_000;
 
 type Role = "client" | "server";
 
@@ -31,6 +29,8 @@ export interface ChurnOptions {
   /** Addresses of each of the two roles. */
   slots: number;
   ports: number[];
+  /** Names are read once a second, later on a busy machine: so many ms a new pod rests until they must have been. */
+  rest: number;
 }
 
 const random = <T>(list: T[]): T => list[Math.floor(Math.random() * list.length)]!;
@@ -92,6 +92,12 @@ export class Churn {
     return { apiVersion: "v1", kind: "List", items };
   }
 
+  /** Writes the list, so that nobody reads half of it. */
+  async write(file: string): Promise<void> {
+    await writeFile(`${file}.new`, JSON.stringify(this.list()));
+    await rename(`${file}.new`, file);
+  }
+
   /** A listener on these ports, at which one connection at a time is answered. */
   async serve(...ports: number[]): Promise<void> {
     const server = Bun.spawn(this.#within("server", "serve", ...ports), { stdout: "pipe", stderr: "inherit" });
@@ -105,7 +111,7 @@ export class Churn {
     const { pod } = slot;
     slot.ready = Number.POSITIVE_INFINITY;
     await this.#calling;
-    Object.assign(slot, this.#pod(slot.role), again ? { pod } : {}, { ready: performance.now() + REST_MS });
+    Object.assign(slot, this.#pod(slot.role), again ? { pod } : {}, { ready: performance.now() + this.options.rest });
   }
 
   /** So many connections, one after the other, between any two pods. */

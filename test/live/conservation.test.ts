@@ -87,8 +87,6 @@ const missing = () =>
     (4 * slowest + 4) * 1000,
   );
 
-const names = () => writeFile(agent.identities, JSON.stringify(churn.list()));
-
 /** Calls for so many seconds, ever another pod, ever another port. */
 async function go(seconds: number, from: number): Promise<void> {
   const end = performance.now() + seconds * 1000;
@@ -97,14 +95,14 @@ async function go(seconds: number, from: number): Promise<void> {
     await churn.call(5, [from, from + Math.min(step, 7)]);
     if (step % 2 === 1) {
       await churn.replace((step * 3) >> 1, step % 4 === 1);
-      await names();
+      await churn.write(agent.identities);
     }
     await Bun.sleep(every);
   }
 }
 
 beforeAll(async () => {
-  churn = await Churn.start({ name, net, slots: 6, ports: Array.from({ length: 14 }, (_, i) => 8000 + i) });
+  churn = await Churn.start({ name, net, slots: 6, rest: 3000, ports: Array.from({ length: 14 }, (_, i) => 8000 + i) });
   await churn.serve(9000);
   for (const interval of intervals) await $`ip address replace ${addressOf(interval)}/32 dev lo`;
   const port = await freePort();
