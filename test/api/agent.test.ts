@@ -1,6 +1,5 @@
 /** The agent's own process, in a pod as far as it can tell, and by a kubeconfig. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Cluster } from "./cluster.ts";
 import { until } from "./names.ts";
@@ -96,13 +95,7 @@ test("with no API server it is ready at once, counts, and says what it lacks", a
 });
 
 test("a kubeconfig's library is loaded for a kubeconfig, and never in a pod", async () => {
-  const config = {
-    "current-context": "c",
-    clusters: [{ name: "c", cluster: { server: cluster.url, "certificate-authority": "ca.crt" } }],
-    users: [{ name: "u", user: { tokenFile: join(account, "token") } }],
-    contexts: [{ name: "c", context: { cluster: "c", user: "u" } }],
-  };
-  writeFileSync(cluster.file("config"), JSON.stringify(config));
+  const config = cluster.kubeconfig(account);
   // The agent's own modules and its own way to names, up to the first complete set; then what is loaded.
   const script = `
     await import(${JSON.stringify(`${top}/src/agent.ts`)});
@@ -121,6 +114,6 @@ test("a kubeconfig's library is loaded for a kubeconfig, and never in a pod", as
     process.exit(0);`;
   const loaded = async (last: string) => JSON.parse(await inPod(["-e", script, last]).stdout.text());
   expect(await loaded("in-cluster")).toEqual({ names: 4, own: 1, library: 0 });
-  const { library } = await loaded(cluster.file("config"));
+  const { library } = await loaded(config);
   expect(library).toBeGreaterThan(10);
 });

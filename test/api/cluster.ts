@@ -265,14 +265,30 @@ export class Cluster {
     await store("compaction", { revision: (header as { revision: string }).revision, physical: true });
   }
 
+  /** A kubeconfig with the token of that service account, by its folder. */
+  kubeconfig(folder: string): string {
+    const config = {
+      "current-context": "c",
+      clusters: [{ name: "c", cluster: { server: this.url, "certificate-authority": "ca-in-use.crt" } }],
+      users: [{ name: "u", user: { tokenFile: join(folder, "token") } }],
+      contexts: [{ name: "c", context: { cluster: "c", user: "u" } }],
+    };
+    writeFileSync(this.file("config"), JSON.stringify(config));
+    return this.file("config");
+  }
+
   /** A running pod, or one in another phase. @returns its uid */
   async pod(name: string, ip: string, { node = "node-a", phase = "Running", labels = {} } = {}): Promise<string> {
-    const spec = { nodeName: node, containers: [{ name: "main", image: "none" }] };
-    const { metadata } = await this.ask("POST", "/api/v1/namespaces/default/pods", {
-      metadata: { name, labels },
-      spec,
-    });
+    const uid = await this.bind(name, { node, labels });
     await this.podStatus(name, { phase, podIP: ip, podIPs: [{ ip }] });
+    return uid;
+  }
+
+  /** A pod that has its node, and no address yet. @returns its uid */
+  async bind(name: string, { node = "node-a", labels = {} } = {}): Promise<string> {
+    const spec = { nodeName: node, containers: [{ name: "main", image: "none" }] };
+    const pod = { metadata: { name, labels }, spec };
+    const { metadata } = await this.ask("POST", "/api/v1/namespaces/default/pods", pod);
     return (metadata as { uid: string }).uid;
   }
 
@@ -283,6 +299,25 @@ export class Cluster {
 
   async deletePod(name: string): Promise<void> {
     await this.ask("DELETE", `/api/v1/namespaces/default/pods/${name}?gracePeriodSeconds=0`);
+  }
+
+  /** A Service's port 80 on that address, and the pod's port behind it. */
+  async service(name: string, clusterIP: string, backend: { ip: string; port: number }): Promise<void> {
+    const namespace = "/namespaces/default";
+    const ports = [{ port: 80, targetPort: backend.port }];
+    const labels = { "kubernetes.io/service-name": name };
+    await this.ask("POST", `/api/v1${namespace}/services`, { metadata: { name }, spec: { clusterIP, ports } });
+    await this.ask("POST", `/apis/discovery.k8s.io/v1${namespace}/endpointslices`, {
+      metadata: { name, labels },
+      addressType: "IPv4",
+      endpoints: [{ addresses: [backend.ip] }],
+      ports: [{ port: backend.port }],
+    });
+  }
+
+  async deleteService(name: string): Promise<void> {
+    await this.ask("DELETE", `/api/v1/namespaces/default/services/${name}`);
+    await this.ask("DELETE", `/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/${name}`);
   }
 
   async node(name: string, ip: string): Promise<void> {

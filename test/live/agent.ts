@@ -14,14 +14,17 @@ const quick = ["--interval", "200ms", "--settle", "200ms", "--grace", "5s", "--h
 export interface Agent {
   url: string;
   process: Subprocess;
-  /** The identities file that it reads. */
-  identities: string;
   links(): Promise<Link[]>;
   metrics(): Promise<string>;
   /** Its log so far. */
   said(): string;
   /** SIGTERM. @returns the exit code */
   stop(): Promise<number>;
+}
+
+/** One that reads its names from a file. */
+export interface FileAgent extends Agent {
+  identities: string;
 }
 
 /** Runs the agent's program with these arguments to its end. */
@@ -35,12 +38,23 @@ export async function runToEnd(
 }
 
 /** Starts an agent with the names of two ends, or of a list, on a port of its own, and waits until it is attached. */
-export async function startAgent(names: Ends | object, flags: string[] = [], wrap: string[] = []): Promise<Agent> {
+export async function startAgent(names: Ends | object, flags: string[] = [], wrap: string[] = []): Promise<FileAgent> {
   const folder = await mkdtemp(join(tmpdir(), "ringside-"));
   await chmod(folder, 0o755); // another user's agent reads it too
   const identities = join(folder, "identities.json");
   await writeFile(identities, JSON.stringify("client" in names ? podList([names.client, names.server]) : names));
-  const args = ["run", "--listen", "127.0.0.1:0", "--identities", identities, ...quick, ...flags];
+  const agent = await launch(["--identities", identities, ...flags], wrap);
+  const stop = async () => {
+    const code = await agent.stop();
+    await rm(folder, { recursive: true });
+    return code;
+  };
+  return { ...agent, identities, stop };
+}
+
+/** Starts an agent with these flags on a port of its own, and waits until it is attached. */
+export async function launch(flags: string[], wrap: string[] = []): Promise<Agent> {
+  const args = ["run", "--listen", "127.0.0.1:0", ...quick, ...flags];
   const child = Bun.spawn([...wrap, process.execPath, main, ...args], { stdout: "inherit", stderr: "pipe" });
   let said = "";
   const url = await new Promise<string>((resolve, reject) => {
@@ -57,15 +71,12 @@ export async function startAgent(names: Ends | object, flags: string[] = [], wra
   return {
     url,
     process: child,
-    identities,
     links: async () => (JSON.parse(await get("/api/links")) as { links: Link[] }).links,
     metrics: () => get("/metrics"),
     said: () => said,
     stop: async () => {
       child.kill("SIGTERM");
-      const code = await child.exited;
-      await rm(folder, { recursive: true });
-      return code;
+      return child.exited;
     },
   };
 }

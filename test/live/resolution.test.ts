@@ -2,14 +2,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { $, type Subprocess } from "bun";
-import { type Agent, settled, startAgent } from "./agent.ts";
+import { $ } from "bun";
+import { type FileAgent, settled, startAgent } from "./agent.ts";
 import { objects, uidOf } from "./cluster/objects.ts";
+import { namespaces, start, type Talk, type Where } from "./cluster/programs.ts";
 import { buildTalk } from "./cluster/talk.ts";
 
-const here = import.meta.dir;
-const top = join(here, "../..");
-const namespaces = join(here, "cluster/namespaces");
+const top = join(import.meta.dir, "../..");
 /** As the kernel mounts version 2, beside version 1 or alone. */
 const cgroups = /^\S+ (\S+) cgroup2 /m.exec(await readFile("/proc/mounts", "utf8"))?.[1] ?? "/sys/fs/cgroup";
 const kubepods = join(cgroups, "kubepods.slice/kubepods-besteffort.slice");
@@ -23,31 +22,15 @@ const cgroupOf = (pod: string) =>
 const kubelet = join(cgroups, "system.slice/ringside-test-kubelet.service");
 
 const nodes = ["node-a", "node-b"] as const;
-let talk: string;
-const agents: Agent[] = [];
-const servers: Subprocess[] = [];
+const agents: FileAgent[] = [];
+const servers: Talk[] = [];
 
-interface Where {
-  cgroup?: string;
-  uid?: number;
-}
-
-/** A command in a namespace, a cgroup and a user's name. */
-function within(namespace: string, { cgroup, uid }: Where, ...command: (string | number)[]): string[] {
-  const join = cgroup === undefined ? [] : ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', cgroup];
-  const as = uid === undefined ? [] : ["setpriv", `--reuid=${uid}`, "--clear-groups"];
-  return [...join, "nsenter", `--net=/run/netns/resolve-${namespace}`, ...as, ...command.map(String)];
-}
-
-async function start(namespace: string, where: Where, ...args: (string | number)[]): Promise<void> {
-  const child = Bun.spawn(within(namespace, where, talk, ...args), { stdout: "pipe", stderr: "inherit" });
-  servers.push(child);
-  const { value } = await child.stdout.getReader().read();
-  expect(new TextDecoder().decode(value)).toBe("ready\n");
+async function serve(namespace: string, where: Where, ...args: (string | number)[]): Promise<void> {
+  servers.push(await start(namespace, where, ...args).ready());
 }
 
 const call = (from: string, address: string, port: number, sent: number, received: number, where: Where = {}) =>
-  $`timeout 5 ${within(from, where, talk, "call", address, port, sent, received)}`.quiet();
+  start(from, where, "call", address, port, sent, received).over();
 
 /** Each line of the table: who talks to what, and the bytes, which no other has. */
 const traffic: Record<string, (sent: number, received: number) => Promise<unknown>> = {
@@ -120,18 +103,18 @@ const differences = async (wanted: string[]) => {
 };
 
 beforeAll(async () => {
-  talk = await buildTalk();
-  await $`${namespaces} up`.quiet();
+  await buildTalk();
+  await namespaces("up");
   for (const cgroup of [cgroupOf("scraper"), cgroupOf("edge"), kubelet]) await mkdir(cgroup, { recursive: true });
   const proxy = { uid: 1337 };
-  await start("web", {}, "serve", 8080, 8081);
-  await start("api", {}, "serve", 8080);
-  await start("far", {}, "serve", 8080, 8081, 8082, 8083, 8084, 8085);
-  await start("called", {}, "serve", 8080);
-  await start("called", proxy, "proxy", 15006, "10.244.2.12", 8080, "127.0.0.6");
-  await start("caller", proxy, "proxy", 15001, "10.244.2.12", 8080);
-  await start("outside", {}, "serve", 5432);
-  await start("node-b", { cgroup: cgroupOf("edge") }, "serve", 9100);
+  await serve("web", {}, "serve", 8080, 8081);
+  await serve("api", {}, "serve", 8080);
+  await serve("far", {}, "serve", 8080, 8081, 8082, 8083, 8084, 8085);
+  await serve("called", {}, "serve", 8080);
+  await serve("called", proxy, "proxy", 15006, "10.244.2.12", 8080, "127.0.0.6");
+  await serve("caller", proxy, "proxy", 15001, "10.244.2.12", 8080);
+  await serve("outside", {}, "serve", 5432);
+  await serve("node-b", { cgroup: cgroupOf("edge") }, "serve", 9100);
   for (const node of nodes) {
     agents.push(await startAgent(objects(), ["--node", node, "--cidr", "database=172.30.0.9/32"]));
   }
@@ -139,9 +122,8 @@ beforeAll(async () => {
 
 afterAll(async () => {
   for (const agent of agents) await agent.stop();
-  for (const server of servers) server.kill();
-  await Promise.all(servers.map((server) => server.exited));
-  await $`${namespaces} down`.quiet();
+  await Promise.all(servers.map((server) => server.end()));
+  await namespaces("down");
   await $`rmdir -p ${cgroupOf("scraper")} ${cgroupOf("edge")} ${kubelet}`.quiet().nothrow();
 });
 
