@@ -25,6 +25,12 @@ class Address {
   host: u32;
   /** It was waited for once, and in vain. */
   external: u32;
+  /** The network namespace that was seen to have it last, and the births of its first and last socket there. */
+  netns: u32;
+  since: u64;
+  latest: u64;
+  /** The birth of the last socket that another network namespace had at it before, 0 if none had. */
+  before: u64;
 }
 
 @unmanaged
@@ -117,6 +123,64 @@ export function generationAt(address: usize, time: u64): Generation | null {
   return changetype<Generation | null>(at);
 }
 
+/**
+ * A socket that was born then has the address in that network namespace. Where another one had it before, its owner's
+ * time ended between that one's last socket and this one's first, whatever second Kubernetes names.
+ */
+export function seenAt(address: usize, born: u64, netns: u32): void {
+  const row = get(address);
+  let was = boundary(row);
+  if (row.netns == netns) {
+    row.latest = max(row.latest, born);
+    if (born > row.before) row.since = min(row.since, born);
+  } else if (born < row.since) {
+    row.before = max(row.before, born);
+  } else {
+    row.before = row.latest;
+    row.netns = netns;
+    row.since = born;
+    row.latest = born;
+    was = 0; // another pair of owners
+  }
+  if (row.before && boundary(row) != was) cut(row, was);
+}
+
+/** A client is born a moment before its server's end, so the peers of both sockets fall on their own side of the middle. */
+function boundary(row: Address): u64 {
+  return row.before + (row.since - row.before) / 2;
+}
+
+/** Ends the generation that was told to end later, or ended at `was` by what had been seen until now. */
+function cut(row: Address, was: u64): void {
+  const end = boundary(row);
+  let newer: usize = 0;
+  for (let at = row.newest; at; at = changetype<Generation>(at).older) {
+    const generation = changetype<Generation>(at);
+    const until = generation.until;
+    if (until != 0 && hadBoth(row, generation) && (until == was || until >= row.since)) {
+      if (newer && changetype<Generation>(newer).from == until) changetype<Generation>(newer).from = end;
+      generation.until = end;
+    }
+    newer = at;
+  }
+}
+
+/** Whether two network namespaces have had the address since it came to its owner. */
+function hadBoth(row: Address, generation: Generation): bool {
+  return row.before != 0 && generation.from <= row.before;
+}
+
+/** Whether a socket that was born then may be of another owner, whom the names do not know yet. */
+export function isContested(address: usize, generation: Generation, born: u64): bool {
+  const row = changetype<Address>(addresses.find(address, 16));
+  return hadBoth(row, generation) && born > row.before && born >= boundary(row);
+}
+
+/** One owner had the address in both network namespaces. */
+export function uncontest(address: usize): void {
+  get(address).before = 0;
+}
+
 /** The node in whose network namespace the address was seen, else external. */
 export function hostOf(address: usize): u32 {
   const row = addresses.find(address, 16);
@@ -197,10 +261,10 @@ export function assign(address: usize, owner: u32, since: u64): void {
     const before = changetype<Generation>(row.newest);
     if (!before.until) {
       if (before.owner == owner) return;
-      before.until = max<u64>(max(since, before.from), 1);
-      drop(before.owner);
+      release(address, since);
     }
-    from = max(since, before.until);
+    const wasCut = hadBoth(row, before) && before.until == boundary(row);
+    from = wasCut ? before.until : max(since, before.until);
   }
   const generation = changetype<Generation>(allocate(offsetof<Generation>()));
   generation.from = from;
@@ -219,11 +283,12 @@ export function assign(address: usize, owner: u32, since: u64): void {
 
 /** From `at` on the address is nobody's. */
 export function release(address: usize, at: u64): void {
-  const row = addresses.find(address, 16);
-  if (!row || !changetype<Address>(row).newest) return;
-  const generation = changetype<Generation>(changetype<Address>(row).newest);
+  const row = changetype<Address>(addresses.find(address, 16));
+  if (!changetype<usize>(row) || !row.newest) return;
+  const generation = changetype<Generation>(row.newest);
   if (generation.until) return;
-  generation.until = max<u64>(max(at, generation.from), 1);
+  const end = hadBoth(row, generation) ? min(at, boundary(row)) : at;
+  generation.until = max<u64>(max(end, generation.from), 1);
   drop(generation.owner);
 }
 

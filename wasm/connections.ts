@@ -1,4 +1,4 @@
-import { generationAt, isLoopback } from "./addresses";
+import { generationAt, isLoopback, seenAt } from "./addresses";
 import { cgroupOf } from "./cgroups";
 import { counters } from "./counters";
 import { FROM_NODE, noteInner, noteLeg, REDIRECTED } from "./legs";
@@ -308,6 +308,7 @@ function meet(record: usize, kind: u8): usize {
   unsettled.connectUs = load<u32>(record, RECORD_CONNECT_US);
   unsettled.cgroup = cgroupOf(load<u64>(record, RECORD_CGROUP));
   if (unsettled.cgroup && load<u8>(record, RECORD_ROLE) == ROLE_CLIENT) noteClient(unsettled);
+  if (unsettled.netns && !isNodes(unsettled.netns)) seenAt(local, unsettled.born, unsettled.netns);
   connection.other = changetype<usize>(unsettled);
   if (lastYoung) changetype<Unsettled>(lastYoung).next = changetype<usize>(unsettled);
   else firstYoung = changetype<usize>(unsettled);

@@ -3,6 +3,7 @@ import {
   dropRange,
   generationAt,
   hostOf,
+  isContested,
   isExternal,
   isLoopback,
   isPublic,
@@ -12,6 +13,7 @@ import {
   setExternal,
   setHost,
   setRange,
+  uncontest,
 } from "./addresses";
 import { Cgroup, NAMELESS, NO_POD, OF_POD, tellCgroup } from "./cgroups";
 import {
@@ -212,10 +214,9 @@ function localOwner(unsettled: Unsettled, now: u64): u32 {
   // A Service's address is local to a node where IPVS puts it there.
   if (generation && ownerOf(generation.owner).type != SERVICE) {
     if (generation.netns != unsettled.netns && unsettled.netns) {
-      // Another namespace has the address now and the names have not said so: only names newer than that may insist.
-      if (generation.netns && freshUntil < unsettled.born + PROOF) {
-        return now < unsettled.born + grace ? LATER : EXTERNAL;
-      }
+      const contested = generation.netns != 0 || isContested(address, generation, unsettled.born);
+      if (contested && freshUntil < unsettled.born + PROOF) return untold(unsettled, now);
+      if (contested) uncontest(address);
       bind(generation, unsettled.netns);
     }
     return byCgroup(generation.owner, unsettled.cgroup, unsettled, now);
@@ -236,7 +237,14 @@ function remoteOwner(unsettled: Unsettled, local: u32, now: u64): u32 {
   const generation = generationAt(address, unsettled.born);
   let owner = EXTERNAL;
   if (generation) {
+    const contested = isContested(address, generation, unsettled.born);
+    if (contested && freshUntil < unsettled.born + PROOF) return untold(unsettled, now);
     owner = generation.owner;
+    if (ownerOf(owner).type == SERVICE && isClient(unsettled) && waits(unsettled, now)) {
+      // A Service may be told before what it leads to: its port, and at the start the pods behind it.
+      const real = portOf(owner, unsettled.remotePort);
+      if (!real || (real.toOwner == owner && !freshUntil)) return LATER;
+    }
   } else {
     owner = hostOf(address);
     const range = owner == EXTERNAL ? rangeAt(address) : null;
@@ -249,6 +257,11 @@ function remoteOwner(unsettled: Unsettled, local: u32, now: u64): u32 {
   }
   if (isClient(unsettled)) return owner;
   return byCgroup(owner, legOf(FROM_NODE, address, unsettled.remotePort, 0), unsettled, now);
+}
+
+/** Another network namespace has the address now and the names have not said so: only names newer than that may insist. */
+function untold(unsettled: Unsettled, now: u64): u32 {
+  return now < unsettled.born + grace ? LATER : EXTERNAL;
 }
 
 /** Whether the names may yet come to know what they do not know of a connection. */

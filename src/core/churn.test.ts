@@ -15,6 +15,7 @@ describe("pods that come and go", () => {
         names.forEach((name, i) => {
           // Addresses that never come again, as of a large range of IPv6.
           const ip = `fd00::${round.toString(16)}:${i.toString(16)}`;
+          const netns = round * 1000 + i;
           const owner = core.owner(pod(name, { workload: name }));
           core.assign(address(ip), owner, now);
           core.port(owner, 80, owner, 80, `service-${name}`);
@@ -25,7 +26,7 @@ describe("pods that come and go", () => {
             remote: "10.0.0.1:80",
             bornAt: now,
             sent: 1,
-            netns: id,
+            netns,
           });
           feed(core, {
             id: ++id,
@@ -34,7 +35,7 @@ describe("pods that come and go", () => {
             remote: "10.0.0.1:1",
             bornAt: now,
             sent: 1,
-            netns: id,
+            netns,
           });
           feed(core, { id: id - 1, kind: "final", sent: 2 }, { id, kind: "final", sent: 2 });
           core.release(address(ip), now + second);

@@ -595,6 +595,9 @@ describe("source and destination", () => {
     connect("10.0.0.2:8080", "10.0.0.1:40000", { role: "server", received: 3, sent: 0, netns: 2 });
     connect("10.0.0.1:40000", "10.96.0.1:81", { role: "client", sent: 7 });
     core.settle(102n * second, 1);
+    expect(links()).toHaveLength(2); // its ports may be told after the Service
+    core.fresh(105n * second);
+    core.settle(105n * second, 2);
     expect(links()).toEqual([
       "web-1 > :8080 api (client) 3/0",
       "web-1 > api-1:8080 api (server) 3/0",

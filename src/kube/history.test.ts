@@ -108,6 +108,59 @@ test("a pod made again with its name has its own addresses, each in its time", (
   expect(links(30)).toEqual(["client > db-0:80 - 11", "client > other:80 - 100"]);
 });
 
+test("an address that a pod takes over within the second, all of it told later", () => {
+  const from = (born: number, netns: number) => call("10.0.0.1:80", born, { local: "10.0.0.7:40000", netns });
+  resolver.upsert(pod("old", "10.0.0.7"), at(1));
+  from(5, 2);
+  expect(links(8)).toEqual(["old > client:80 - 1"]);
+  from(20.1, 2);
+  // The old one ended at 20.3, the new one has its network from 20.5 on; Kubernetes cuts both to seconds.
+  from(20.6, 3);
+  resolver.upsert(pod("old", "10.0.0.7", { finished: true, endedAt: wall(21) }), at(21.1));
+  resolver.remove("pod", "uid-old", at(21.2));
+  resolver.upsert(pod("new", "10.0.0.7", { startedAt: wall(20), readyAt: wall(20) }), at(21.4));
+  from(21.5, 3);
+  resolver.fresh(at(40));
+  expect(links(40)).toEqual(["new > client:80 - 1100", "old > client:80 - 11"]);
+});
+
+test("an address that a pod takes over within the second, which is told before the old one's end", () => {
+  const from = (born: number, netns: number) => call("10.0.0.1:80", born, { local: "10.0.0.7:40000", netns });
+  resolver.upsert(pod("old", "10.0.0.7"), at(1));
+  from(5, 2);
+  expect(links(8)).toEqual(["old > client:80 - 1"]);
+  from(20.1, 2);
+  from(20.6, 3);
+  resolver.upsert(pod("new", "10.0.0.7", { startedAt: wall(20), readyAt: wall(20) }), at(21.1));
+  resolver.remove("pod", "uid-old", at(21.2));
+  from(21.5, 3);
+  resolver.fresh(at(40));
+  expect(links(40)).toEqual(["new > client:80 - 1100", "old > client:80 - 11"]);
+});
+
+test("an address that a pod takes over while the API server is gone", () => {
+  resolver.upsert(pod("old", "10.0.0.7"), at(1));
+  call("10.0.0.1:80", 5, { local: "10.0.0.7:40000", netns: 2 });
+  call("10.0.0.7:80", 6);
+  expect(links(9)).toEqual(["client > old:80 - 10", "old > client:80 - 1"]);
+  // Both ends of one connection.
+  call("10.0.0.7:80", 20);
+  call("10.0.0.1:40000", 20, { local: "10.0.0.7:80", netns: 3, role: "server" });
+  expect(links(23)).toEqual(["client > old:80 - 10", "old > client:80 - 1"]);
+  resolver.upsert(pod("old", "10.0.0.7", { finished: true, endedAt: wall(19) }), at(40));
+  resolver.upsert(pod("new", "10.0.0.7", { startedAt: wall(19), readyAt: wall(19) }), at(40.1));
+  expect(links(41)).toEqual(
+    ["client > new:80 - 100", "client > new:80 - 0", "client > old:80 - 10", "old > client:80 - 1"].sort(),
+  );
+});
+
+test("a Service that is deleted before its last connection has settled", () => {
+  resolver.replace([pod("client", "10.0.0.1"), pod("api", "10.0.0.7"), service("api", "10.96.0.1")], at(1));
+  call("10.96.0.1:80", 5);
+  resolver.remove("service", "shop/api", at(6));
+  expect(links(8)).toEqual(["client > api:8080 api 1"]);
+});
+
 test("an address that moves to another node is no longer ours", () => {
   const from = (born: number, netns: number) => call("10.0.0.1:80", born, { local: "10.0.0.7:40000", netns });
   resolver.upsert(pod("here", "10.0.0.7"), at(1));

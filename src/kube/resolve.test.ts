@@ -186,8 +186,8 @@ describe("an address that changes hands in one read", () => {
     resolver.replace(Object.keys(old).length > 0 ? [...rows, pod("old-1", "10.0.0.7", old)] : rows, 5000n);
     return names.take();
   };
-  test("is the new pod's from when its network was ready", () => {
-    expect(reuse({}, { startedAt: 2000, readyAt: 3000 })).toEqual(["release 0.7 3000", "assign 0.7 new-1 3000"]);
+  test("is the new pod's from the end of the second in which its network was ready", () => {
+    expect(reuse({}, { startedAt: 2000, readyAt: 3000 })).toEqual(["release 0.7 4000", "assign 0.7 new-1 4000"]);
   });
   test("is the old one's until we learned of it, where nothing else tells", () => {
     expect(reuse({}, { startedAt: 2000 })).toEqual(["release 0.7 5000", "assign 0.7 new-1 5000"]);
@@ -210,8 +210,8 @@ describe("an address that changes hands in one read", () => {
   });
   test("goes to the later start, though the old pod still says that it runs", () => {
     expect(reuse({ startedAt: 100 }, { startedAt: 2000, readyAt: 3000 })).toEqual([
-      "release 0.7 3000",
-      "assign 0.7 new-1 3000",
+      "release 0.7 4000",
+      "assign 0.7 new-1 4000",
     ]);
   });
 });
@@ -390,7 +390,15 @@ describe("a Service", () => {
     resolver.remove("pod", "uid-web-1", 4n);
     expect(names.take()).toEqual(["release 0.7 4", "dropPorts web-1"]);
     resolver.remove("service", "shop/web", 5n);
-    expect(names.take()).toEqual(["release 0.1 5", "dropPorts web-2", "dropPorts web(Service web)"]);
+    expect(names.take()).toEqual(["release 0.1 5", "dropPorts web-2"]);
+    // What dialled it just before is still to be settled.
+    resolver.fresh(5n + 9_999_999_999n);
+    resolver.fresh(5n + 10_000_000_000n);
+    expect(names.take()).toEqual([
+      `fresh ${5n + 9_999_999_999n}`,
+      "dropPorts web(Service web)",
+      `fresh ${5n + 10_000_000_000n}`,
+    ]);
   });
 
   test("whose rival goes gets its name back", () => {

@@ -45,6 +45,8 @@ const RANK = { node: 2, pod: 1, service: 0 };
 const ENDS_KEPT = 65_536;
 /** Pods whose cgroups are remembered; a node has some hundred. */
 const CGROUPS_KEPT = 4096;
+/** What dialled a Service before it was deleted has settled so long after, ns. */
+const LINGER = 10_000_000_000n;
 
 /** Services and backends that are looked at in one step of `replacing`. */
 const STEP = 1000;
@@ -91,6 +93,8 @@ export class Resolver {
   private readonly onHosts = new Map<number, PodRow>();
   /** Per pod's owner, its row, where that says something of its ports. */
   private readonly telling = new Map<number, PodRow>();
+  /** Services that were deleted, and when: their last connections are still to be settled. */
+  private readonly leaving = new Map<string, bigint>();
   /** Owners whose ports are to be told again. */
   private readonly stale = new Set<number>();
   /** The cgroups that were seen of each pod, by the kubelet's uid. */
@@ -172,6 +176,12 @@ export class Resolver {
 
   /** All that happened until then has been told. */
   fresh(at: bigint): void {
+    for (const [key, since] of this.leaving) {
+      if (at < since + LINGER) break;
+      this.leaving.delete(key);
+      const told = this.told.get(key);
+      if (told !== undefined && !this.rows.service.has(key)) this.dropService(key, told.owner);
+    }
     this.names.fresh(at);
   }
 
@@ -204,6 +214,7 @@ export class Resolver {
     const row = this.rows[type].get(key);
     if (row === undefined) return;
     this.rows[type].delete(key);
+    if (type === "service") this.leaving.set(key, at);
     for (const address of addressesOf(row)) this.withdraw(address, row, at);
     this.withdrawRest(row);
     if (row.type === "slice") this.indexSlice(key, row, undefined);
@@ -392,8 +403,10 @@ export class Resolver {
       return;
     }
     if (holding !== undefined) {
-      const ready = next?.row.type === "pod" ? this.time(next.row.readyAt) : undefined;
-      const end = latest(earliest(at, this.endOf(holding.row), ready), holding.since);
+      const ready = next?.row.type === "pod" ? next.row.readyAt : undefined;
+      // By the end of the second that Kubernetes names: in it, the core tells the two apart by what it sees.
+      const taken = this.time(ready === undefined ? undefined : ready + 1000);
+      const end = latest(earliest(at, this.endOf(holding.row), taken), holding.since);
       this.holdings.delete(address);
       this.remember(address, end);
       this.names.release(toBytes(address), end);
@@ -548,6 +561,7 @@ export class Resolver {
       this.forgetService(key);
       return;
     }
+    this.leaving.delete(key);
     const owner = this.names.owner(this.ownerOf(row));
     const dialled = (target: Target) => row.addresses.length > 0 || target.nodePort !== undefined;
     const ports = (this.targets.get(key) ?? []).filter(dialled).map(({ port, nodePort, fallback, pairs, behind }) => {
@@ -578,12 +592,17 @@ export class Resolver {
   private forgetService(key: string): void {
     const told = this.told.get(key);
     if (told === undefined) return;
-    this.names.dropPorts(told.owner);
     for (const { nodePort } of JSON.parse(told.ports) as { nodePort?: number }[]) {
       if (nodePort === undefined || this.nodePorts.get(nodePort)?.key !== key) continue;
       this.nodePorts.delete(nodePort);
       this.nodePortsChanged = true;
     }
+    // Its address is its own only for what dialled it before.
+    if (!this.leaving.has(key)) this.dropService(key, told.owner);
+  }
+
+  private dropService(key: string, owner: number): void {
+    this.names.dropPorts(owner);
     this.told.delete(key);
   }
 

@@ -7,7 +7,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { $, type Subprocess } from "bun";
-import { type Agent, settled, startAgent } from "./agent.ts";
+import { type FileAgent, settled, startAgent } from "./agent.ts";
 import { Churn, differences, keyOf } from "./churn.ts";
 
 /** Seconds between two scrapes of each scraper. */
@@ -21,7 +21,7 @@ const addressOf = (interval: number) => `10.${net}.8.${interval}`;
 const flags = ["--hold", `${slowest + 2}s`, "--node", name];
 
 let churn: Churn;
-let agent: Agent;
+let agent: FileAgent;
 let folder: string;
 let prometheus: Subprocess;
 let url: string;
