@@ -33,7 +33,8 @@ test("the first lists name what is there, by streaming lists", () => {
   ]);
   expect(watched.errors).toEqual([]);
   for (const stream of Object.values(watched.counters().streams)) {
-    expect(stream).toMatchObject({ syncs: 1, malformed: 0, faults: 0, events: { bookmark: 1 } }); // the list's end
+    expect(stream).toMatchObject({ syncs: 1, malformed: 0, faults: 0 });
+    expect(stream.events.bookmark).toBeGreaterThanOrEqual(1); // the list's end; the server sends others when it likes
   }
 });
 
