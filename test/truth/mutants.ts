@@ -51,8 +51,8 @@ const mutants: Mutant[] = [
     name: "a peek counts as a receive",
     edits: [
       exchange(
-        "\tif (word == state->last_copied)\n\t\treturn;\n\tword = received_word(tp);\n\tif (word == state->last_copied)\n\t\treturn;\n",
-        "\tword = received_word(tp);\n",
+        "\tif (word == state->last_copied)\n\t\treturn;\n\tword = received_word_of(tp, word);\n\tif (word == state->last_copied)\n\t\treturn;\n",
+        "\tword = received_word_of(tp, word);\n",
       ),
     ],
     catcher: rules,
@@ -119,7 +119,7 @@ const mutants: Mutant[] = [
   },
   {
     name: "whoever accepts is a client",
-    edits: [hooks("on_birth(tp, ROLE_SERVER)", "on_birth(tp, ROLE_CLIENT)")],
+    edits: [hooks("on_birth(tp, ROLE_SERVER, program)", "on_birth(tp, ROLE_CLIENT, program)")],
     catcher: truth,
   },
   {
@@ -136,8 +136,8 @@ const mutants: Mutant[] = [
     name: "a socket that connects again is the same connection",
     edits: [
       hooks(
-        "\tif (state && state->id) {\n\t\tpost_last(tp, state, KIND_FINAL);\n\t\tend(state);\n\t}\n",
-        "\tif (state && state->id)\n\t\treturn;\n",
+        "\t\tif (state->flags & STATE_CLOSED)\n\t\t\tpost_last(tp, state, KIND_FINAL);\n\t\tend(state);\n",
+        "\t\treturn;\n",
       ),
     ],
     catcher: rules,
