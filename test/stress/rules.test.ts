@@ -84,6 +84,18 @@ test("a socket that connects again is another connection", async () => {
   expect(told("server")).toEqual(Array(2).fill({ sent: 50, received: 100, exchanges: 1 }));
 });
 
+test("a connection begins once, though its hooks have several programs", async () => {
+  await attach();
+  const begun: number[] = [];
+  // Other programs' connections can only add: the least of a few attempts is ours alone.
+  for (let i = 0; i < 5 && !begun.includes(20); i++) {
+    const before = probe.counters().connections;
+    await sockets.tell("open 10");
+    begun.push(Number(probe.counters().connections - before));
+  }
+  expect(Math.min(...begun)).toBe(20);
+});
+
 test("more than a lap of the sequence numbers between two sweeps is exact, whenever the connection began", async () => {
   await sockets.tell("open 1");
   await sockets.tell("move 0 1 1 1000 10");

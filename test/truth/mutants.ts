@@ -147,12 +147,7 @@ const mutants: Mutant[] = [
     edits: [
       hooks("\t\tif (!(state->flags & (STATE_ESTABLISHED | STATE_CLOSED)))\n\t\t\treturn; /* born just now */\n", ""),
     ],
-    catcher: truth,
-  },
-  {
-    name: "the second program of a hook establishes again",
-    edits: [hooks("\tif (state->flags & STATE_ESTABLISHED)\n\t\treturn;\n", "")],
-    catcher: truth,
+    catcher: rules,
   },
   {
     name: "the sweep does not look again",
