@@ -20,6 +20,9 @@ export const READER = [
 
 type Json = Record<string, unknown>;
 
+/** This second, as Kubernetes writes it. */
+export const stamp = () => `${new Date().toISOString().slice(0, 19)}Z`;
+
 export class Cluster {
   readonly folder = mkdtempSync(join(tmpdir(), "ringside-api-"));
   readonly #host: string;

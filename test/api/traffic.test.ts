@@ -5,7 +5,7 @@ import { type Agent, launch, settled } from "../live/agent.ts";
 import { namespaces, start, type Talk, within } from "../live/cluster/programs.ts";
 import { buildTalk } from "../live/cluster/talk.ts";
 import { compareLosses, parseMetrics } from "../truth/truth.ts";
-import { Cluster } from "./cluster.ts";
+import { Cluster, stamp } from "./cluster.ts";
 import { until } from "./names.ts";
 
 /** Pods of node-a that last: web calls, api serves; far is on node-b, and there only its clients are ours. */
@@ -147,8 +147,6 @@ async function endCall(caller: Talk, name: string, address: string): Promise<voi
   books.add(name, "api:8080 -", "client", numbers((await caller.end())[0]));
   books.add(name, "api:8080 -", "server", turned(numbers(await api.take(`${address} 8080 `))));
 }
-
-const stamp = (time = new Date()) => `${time.toISOString().slice(0, 19)}Z`;
 
 /** A pod as its kubelet runs it: named in the API server after it has begun, and finished after it has ended. */
 class Pod {
