@@ -60,7 +60,7 @@ export async function agent(options: RunOptions): Promise<void> {
     core.host(statSync("/proc/self/ns/net").ino, core.owner(node));
   }
 
-  const resolver = new Resolver(core, bootTime, options.node);
+  const resolver = new Resolver(core, bootTime, options.node, options.ignoreNamespace);
   const identities = await openIdentities(core, resolver, options);
   const scrapers = new Scrapers(bootNs(), ns(options.hold));
   const webFile = await openWebFile(options);

@@ -27,3 +27,13 @@ test.each(["192.168.7.0/24", "db=192.168.7.0", "db=192.168.7.0/33", "=10.0.0.0/8
     expect(() => cidr(text)).toThrow("It is NAME=CIDR, as in office=10.1.0.0/16.");
   },
 );
+
+test("--ignore-namespace names namespaces, one at a time or several", () => {
+  run.setOptionValue("ignoreNamespace", []);
+  const named = ["--ignore-namespace", "kube-system", "--ignore-namespace", "a,b-2"];
+  expect(run.parse(named, { from: "user" }).opts().ignoreNamespace).toEqual(["kube-system", "a", "b-2"]);
+});
+
+test.each(["", "a,", "Shop", "a.b", "-a", "*"])("--ignore-namespace %p is refused", (text) => {
+  expect(() => run.parse(["--ignore-namespace", text], { from: "user" })).toThrow("It is the name of a namespace");
+});

@@ -63,6 +63,16 @@ function ranges(text: string, before: NamedRange[]): NamedRange[] {
   return [...before, ...more];
 }
 
+/** "kube-system,monitoring", added to those before. */
+function namespaces(text: string, before: string[]): string[] {
+  const more = text.split(",");
+  for (const name of more) {
+    if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name))
+      throw new InvalidArgumentError("It is the name of a namespace, as in kube-system.");
+  }
+  return [...before, ...more];
+}
+
 export const run = new Command("run")
   .description("count this node's TCP and serve it at /metrics, until it is ended")
   .addOption(
@@ -126,6 +136,12 @@ export const run = new Command("run")
       .env("RINGSIDE_CIDR")
       .argParser(ranges)
       .default([] as NamedRange[], "none"),
+  )
+  .addOption(
+    new Option("--ignore-namespace <name>", "count nothing of this namespace's pods, at either end; repeat it for more")
+      .env("RINGSIDE_IGNORE_NAMESPACE")
+      .argParser(namespaces)
+      .default([] as string[], "none"),
   )
   .addOption(new Option("--probes", "count the kubelet's probes of its own pods in links, too").env("RINGSIDE_PROBES"))
   .addOption(

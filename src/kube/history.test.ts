@@ -208,3 +208,31 @@ test("connections and failures are counted at once, whoever they are with", () =
   });
   expect(core.counters()).toMatchObject({ connections: 1, failed: 1, settling: 2, links: 0 });
 });
+
+test.each(["annotation", "namespace"])(
+  "a pod that is left out by its %s, at either end and behind its Service",
+  (by) => {
+    const quiet: Partial<PodRow> = by === "annotation" ? { ignored: true } : {};
+    const namespace = "quiet";
+    const named = new Resolver(core, () => 0n, "node-a", by === "namespace" ? [namespace] : []);
+    named.upsert(pod("client", "10.0.0.1"), at(0));
+    named.upsert(pod("seen", "10.0.0.6"), at(0));
+    named.upsert(pod("left", "10.0.0.7", { namespace, ...quiet }), at(0));
+    named.upsert({ ...service("left", "10.96.0.7"), key: "quiet/left", namespace }, at(0));
+    named.upsert({ ...service("seen", "10.96.0.6"), key: "shop/seen" }, at(0));
+    for (const remote of ["10.0.0.7:80", "10.96.0.7:80"]) call(remote, 5);
+    call("10.0.0.1:40000", 5, { role: "server", local: "10.0.0.7:80", netns: 2 });
+    call("10.0.0.6:80", 5, { local: "10.0.0.7:40000", netns: 2 });
+    for (const remote of ["10.0.0.6:80", "10.96.0.6:80"]) call(remote, 5);
+    expect(links(10)).toEqual(["client > seen:80 - 10000", "client > seen:8080 seen 100000"]);
+    expect(core.counters()).toMatchObject({ ignored: 4, ignoredBytes: 1111, waiting: 0 });
+  },
+);
+
+test("a Service of which one pod asks to be left out is counted at the client's end", () => {
+  resolver.upsert(pod("api-1", "10.0.0.7", { workload: "api", labels: ["app=api"], ignored: true }), at(0));
+  resolver.upsert(pod("api-2", "10.0.0.8", { workload: "api", labels: ["app=api"] }), at(0));
+  resolver.upsert(service("api", "10.96.0.7"), at(0));
+  call("10.96.0.7:80", 5);
+  expect(links(10)).toEqual(["client > api:8080 api 1"]);
+});

@@ -108,11 +108,13 @@ export class Resolver {
    * @param names    who is told
    * @param bootTime wall clock in milliseconds since 1970, to boot time in ns
    * @param node     the own node; undefined: every node is
+   * @param ignored  namespaces whose pods are not to be counted
    */
   constructor(
     private readonly names: Names,
     private readonly bootTime: (wall: number) => bigint,
     private readonly node?: string,
+    private readonly ignored: readonly string[] = [],
   ) {}
 
   /** An object is new, or another than it was. */
@@ -350,13 +352,17 @@ export class Resolver {
     return this.node === undefined || pod.node === this.node;
   }
 
+  private isIgnored(row: OwningRow): boolean {
+    return row.type === "pod" && (row.ignored === true || this.ignored.includes(row.namespace));
+  }
+
   private ownerOf(row: OwningRow): Owner {
     const { type, name } = row;
     switch (type) {
       case "pod": {
         const mine = this.isMine(row);
-        const { namespace, workload, kind, ignored } = row;
-        return { type, namespace, name, workload, kind, mine, ...(ignored && { ignored }) };
+        const { namespace, workload, kind } = row;
+        return { type, namespace, name, workload, kind, mine, ...(this.isIgnored(row) && { ignored: true }) };
       }
       case "node": {
         const mine = this.node === undefined || name === this.node;
@@ -606,9 +612,10 @@ export class Resolver {
     this.told.delete(key);
   }
 
-  /** The Service with the labels of the workload behind it, where it is one. */
-  private workloadBehind(row: ServiceRow, backends: Iterable<OwningRow>): Owner {
+  /** The Service with the labels of the workload behind it, where it is one; ignored where all behind it is. */
+  private workloadBehind(row: ServiceRow, backends: OwningRow[]): Owner {
     const own = this.ownerOf(row);
+    if (backends.length > 0 && backends.every((backend) => this.isIgnored(backend))) own.ignored = true;
     let found: Owner | undefined;
     for (const backend of backends) {
       if (found !== undefined && backend.type === "pod" && isOf(backend, found)) continue;
@@ -654,7 +661,7 @@ export class Resolver {
         for (const slice of own ?? []) add(slice.addresses, slice.ports.find((p) => p.name === name)?.port);
         for (const pod of selected) add(pod.addresses, numberOf(target, pod));
         const fallback = typeof target === "number" ? target : port;
-        const behind = this.workloadBehind(row, backends.values());
+        const behind = this.workloadBehind(row, [...backends.values()]);
         return { port, nodePort, fallback, pairs: [...backends.keys()], behind };
       });
     };
