@@ -48,6 +48,7 @@ export async function agent(options: RunOptions): Promise<void> {
     aggregate: options.aggregate,
     maxLinks: options.maxLinks,
     histograms: options.histograms === true,
+    disabled: options.disableFamily,
   });
   for (const { name, address, bits } of options.cidr) {
     const owner = { type: "external", namespace: "", name, workload: name, kind: "External", mine: false } as const;

@@ -37,3 +37,12 @@ test("--ignore-namespace names namespaces, one at a time or several", () => {
 test.each(["", "a,", "Shop", "a.b", "-a", "*"])("--ignore-namespace %p is refused", (text) => {
   expect(() => run.parse(["--ignore-namespace", text], { from: "user" })).toThrow("It is the name of a namespace");
 });
+
+test("--disable-family names families, and a wrong name is told all of them", () => {
+  run.setOptionValue("disableFamily", []);
+  const two = "kube_ebpf_link_rtt_seconds,kube_ebpf_link_resets_total";
+  expect(run.parse(["--disable-family", two], { from: "user" }).opts().disableFamily).toEqual(two.split(","));
+  expect(() => run.parse(["--disable-family", "kube_ebpf_link_rtt"], { from: "user" })).toThrow(
+    /There is no family "kube_ebpf_link_rtt"; there are kube_ebpf_request_duration_seconds, .*, kube_ebpf_link_rtt_seconds\.$/,
+  );
+});

@@ -4,6 +4,7 @@ import ms from "ms";
 import pkg from "../package.json" with { type: "json" };
 import { backends } from "./bpf/hooks.ts";
 import { aggregates } from "./core/core.ts";
+import { families } from "./core/families.ts";
 import { type Range, rangeOf } from "./kube/address.ts";
 import { defaultMaxConnections } from "./limit.ts";
 
@@ -70,6 +71,16 @@ function namespaces(text: string, before: string[]): string[] {
     if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name))
       throw new InvalidArgumentError("It is the name of a namespace, as in kube-system.");
   }
+  return [...before, ...more];
+}
+
+/** "kube_ebpf_link_resets_total,kube_ebpf_link_rtt_seconds", added to those before. */
+function familyNames(text: string, before: string[]): string[] {
+  const known = families.map(({ name }) => name);
+  const more = text.split(",");
+  const wrong = more.find((name) => !known.includes(name));
+  if (wrong !== undefined)
+    throw new InvalidArgumentError(`There is no family "${wrong}"; there are ${known.join(", ")}.`);
   return [...before, ...more];
 }
 
@@ -161,6 +172,12 @@ export const run = new Command("run")
       .env("RINGSIDE_MAX_LINKS")
       .argParser(whole(1, 1_000_000))
       .default(2000),
+  )
+  .addOption(
+    new Option("--disable-family <name>", "leave this family (docs/metrics.md) out of /metrics; repeat it for more")
+      .env("RINGSIDE_DISABLE_FAMILY")
+      .argParser(familyNames)
+      .default([] as string[], "none"),
   )
   .addOption(
     new Option("--histograms", "histograms of all durations, not of the servers' alone").env("RINGSIDE_HISTOGRAMS"),

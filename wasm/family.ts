@@ -35,6 +35,34 @@ export class Family {
 
 export let firstFamily: usize = 0;
 let last: usize = 0;
+/** A bit for each set of rows that some family shows. */
+let shown: u32 = 0;
+
+/** Whether there is a family of that set of rows. */
+export function shows(rows: usize): bool {
+  return (shown & (1 << (<u32>rows))) != 0;
+}
+
+/** Leaves only the families whose bits are set, in their order. To be called before there is any link. */
+export function setFamilies(kept: u64): void {
+  let at = firstFamily;
+  firstFamily = 0;
+  last = 0;
+  shown = 0;
+  for (; at; kept >>= 1) {
+    const next = changetype<Family>(at).next;
+    if (kept & 1) append(at);
+    at = next;
+  }
+}
+
+function append(at: usize): void {
+  changetype<Family>(at).next = 0;
+  if (last) changetype<Family>(last).next = at;
+  else firstFamily = at;
+  last = at;
+  shown |= 1 << (<u32>changetype<Family>(at).rows);
+}
 
 export function literal(value: string): usize {
   begin();
@@ -64,7 +92,5 @@ export function family(
   made.count = count;
   made.buckets = buckets;
   made.ns = ns;
-  if (last) changetype<Family>(last).next = at;
-  else firstFamily = at;
-  last = at;
+  append(at);
 }

@@ -2,6 +2,7 @@ import { ingest as walk } from "./batch";
 import { collectOwners, markTexts } from "./collect";
 import { setLoopback } from "./connections";
 import { render, renderMore } from "./exposition";
+import { setFamilies } from "./family";
 import { setHistograms } from "./measures";
 import { Area } from "./memory";
 import { addOwner, addText, drop, dropPorts, freeText, hold, setOther, setPort, setProbe } from "./owners";
@@ -30,6 +31,7 @@ export {
   reportCounters,
   reportLinks,
   reportRow,
+  setFamilies,
   setHistograms,
   setLinks,
   setLoopback,

@@ -1,8 +1,9 @@
 import { counters } from "./counters";
+import { shows } from "./family";
 import { MOST_MEASURES, measures } from "./measures";
 import { allocate, free, table } from "./memory";
 import { isGone, Owner, ownerOf } from "./owners";
-import { attach, detach, linkRow } from "./series";
+import { attach, detach, LINK_ROWS, linkRow } from "./series";
 
 export const CLIENT: u32 = 1;
 export const SERVER: u32 = 2;
@@ -125,8 +126,9 @@ export function linkOf(source: u32, destination: u32, port: u32, reporter: u32, 
 
   const probe = (reporter & PROBE) != 0;
   const server = (reporter & SERVER) != 0;
-  let row: usize = probe ? 0 : linkRow(source, destination, port, server, service, now, false);
-  if (!probe && !row) {
+  const rowless = probe || !shows(LINK_ROWS);
+  let row: usize = rowless ? 0 : linkRow(source, destination, port, server, service, now, false);
+  if (!rowless && !row) {
     counters.capped++;
     row = linkRow(source, destination, port, server, service, now, true);
     if (server) {

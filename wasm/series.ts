@@ -1,4 +1,5 @@
 import { counters } from "./counters";
+import { shows } from "./family";
 import { grown, isProbe, isServer, Link, nextChanged, portOfLink, sweepLinks } from "./links";
 import { ACTIVE, CONNECT, DURATION, EXCHANGE_BUCKETS, EXCHANGES, measures, RECEIVED, SENT } from "./measures";
 import { allocate, free, table } from "./memory";
@@ -227,12 +228,12 @@ export function attach(link: Link, row: usize, now: u64): void {
   const port = portOfLink(link);
   link.linkRow = row;
   if (ownerOf(own).type == POD) {
-    link.podRow = podRow(own, now);
-    if (server) link.portRow = portRow(own, port, now);
+    if (shows(POD_ROWS)) link.podRow = podRow(own, now);
+    if (server && shows(PORT_ROWS)) link.portRow = portRow(own, port, now);
   }
   const source = ownerOf(link.source);
   const destination = ownerOf(link.destination);
-  if (server && source.type == POD && destination.type == POD && !isProbe(link)) {
+  if (server && source.type == POD && destination.type == POD && !isProbe(link) && shows(PAIR_ROWS)) {
     link.pairRow = pairRow(source, destination, port, now);
   }
   use(link.podRow, 1);
@@ -328,9 +329,8 @@ function tell(at: usize): void {
     raise(link.linkRow, RECEIVED, server ? sent : received);
     raise(link.linkRow, EXCHANGES, exchanges);
     raise(link.linkRow, DURATION, duration);
-  } else {
-    counters.probeBytes += sent + received;
   }
+  if (isProbe(link)) counters.probeBytes += sent + received;
   for (let measure = DURATION + 1; measure < measures; measure++) {
     const more = grown(at, measure);
     if (!more) continue;

@@ -1,5 +1,5 @@
 import { RingsideError } from "../errors.ts";
-import { reasons } from "./families.ts";
+import { families, reasons } from "./families.ts";
 import { anyNode, type Names, type Owner } from "./names.ts";
 
 /** What wasm/index.ts exports. Pointers and sizes are bytes in `memory`, which detaches its views when it grows. */
@@ -9,6 +9,7 @@ interface Exports {
   setLoopback(posted: number): void;
   setLinks(aggregate: number, limit: number, namespaceText: number): void;
   setHistograms(all: number): void;
+  setFamilies(kept: bigint): void;
   word(bytes: number): number;
   text(number: number, bytes: number): void;
   freeText(number: number): void;
@@ -70,6 +71,8 @@ export interface CoreOptions {
   maxLinks?: number;
   /** Histograms of all durations, not of the servers' alone: false. */
   histograms?: boolean;
+  /** Names of families (families.ts) that are not rendered, and need no rows: none. */
+  disabled?: readonly string[];
 }
 
 /** Of the exposition: Prometheus' text format 0.0.4, OpenMetrics 1.0.0, delimited messages of protobuf. */
@@ -230,6 +233,10 @@ export class Core implements Names {
     wasm.setLinks(aggregates.indexOf(aggregate), maxLinks, this.#text("Namespace"));
     this.#ownTexts = this.#texts.length;
     wasm.setHistograms(Number(options.histograms ?? false));
+    const { disabled = [] } = options;
+    wasm.setFamilies(
+      families.reduce((kept, { name }, i) => (disabled.includes(name) ? kept : kept | (1n << BigInt(i))), 0n),
+    );
     for (const o of [external, anyNode]) this.hold(this.#add(o));
     for (const o of [external, anyNode]) this.#setOther(o);
   }

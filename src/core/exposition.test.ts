@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { Scrapers } from "../serve/scrapers.ts";
-import type { Core } from "./core.ts";
+import type { Core, CoreOptions } from "./core.ts";
 import { families, labels } from "./families.ts";
 import { address, feed, load, pod, type Snapshot, samples, second } from "./fixture.ts";
 import type { Owner } from "./names.ts";
@@ -352,5 +352,59 @@ describe("a row", () => {
       }
       expect(increase).toBe(28n * 1000n * second);
     }
+  });
+});
+
+describe("families that are disabled", () => {
+  const quiet = ["kube_ebpf_link_rtt_seconds", "kube_ebpf_link_response_seconds"];
+  const disabled = [...quiet, ...families.filter(({ rows }) => rows === "port").map(({ name }) => name)];
+
+  async function told(options: CoreOptions): Promise<Core> {
+    const one = await load(options);
+    one.assign(address("10.0.0.1"), one.owner(pod("web-1")), 0n);
+    one.assign(address("10.0.0.2"), one.owner(pod("api-1")), 0n);
+    feed(one, { ...web, sent: 1, received: 2 }, { ...api, sent: 2, received: 1, exchanges: 1, buckets: { 3: 1 } });
+    one.settle(2n * second, 1);
+    return one;
+  }
+
+  test("are in no form, and their rows are not there", async () => {
+    const [all, some] = [await told({}), await told({ disabled })];
+    for (const form of ["text", "openmetrics", "protobuf"] as const) {
+      const [whole, less] = [all, some].map((one) => new TextDecoder().decode(one.render(3n * second, seen, form)));
+      for (const { name } of families) {
+        const open = form === "openmetrics" ? name.replace(/_total$/, "") : name;
+        expect([form, name, whole!.includes(open), less!.includes(open)]).toEqual([
+          ...[form, name, true, !disabled.includes(name)],
+        ]);
+      }
+    }
+    const lines = samples(all, 4n * second, seen).filter((line) => !disabled.some((name) => line.startsWith(name)));
+    expect(samples(some, 4n * second, seen)).toEqual(lines);
+    // A pod's port.
+    expect([all.counters().series, some.counters().series]).toEqual([6, 5]);
+  });
+
+  test("leave links as they are where it is all of those of links", async () => {
+    const off = families.filter(({ rows }) => rows === "link").map(({ name }) => name);
+    const [all, some] = [await told({}), await told({ disabled: off, maxLinks: 1 })];
+    expect(some.links()).toEqual(all.links());
+    expect(samples(some, 3n * second, seen).filter((line) => line.startsWith("kube_ebpf_link"))).toEqual([]);
+    expect(some.counters()).toMatchObject({
+      series: 4,
+      linkRows: 0,
+      capped: 0,
+      links: 2,
+      postedBytes: 6,
+      probeBytes: 0,
+    });
+  });
+
+  test("may be all of them", async () => {
+    const none = await told({ disabled: families.map(({ name }) => name) });
+    for (const form of ["text", "openmetrics", "protobuf"] as const) {
+      expect(none.render(3n * second, seen, form)).toHaveLength(0);
+    }
+    expect(none.counters().series).toBe(0);
   });
 });

@@ -11,6 +11,7 @@ export interface Options {
   maxLinks: number;
   histograms: boolean;
   settle: bigint;
+  disabled: readonly string[];
 }
 
 interface Held {
@@ -59,7 +60,7 @@ interface Row {
 interface Link {
   ends: [Owner, Owner];
   reporter: "client" | "server";
-  rows: Partial<Record<Family["rows"], Row>>;
+  rows: { [set in Family["rows"]]?: Row | undefined };
 }
 
 const external: Owner = {
@@ -138,7 +139,11 @@ export class Model {
   lastRender = 0n;
   capped = 0;
 
-  constructor(readonly options: Options) {}
+  readonly families: Family[];
+
+  constructor(readonly options: Options) {
+    this.families = families.filter(({ name }) => !options.disabled.includes(name));
+  }
 
   assign(address: string, owner: Owner, at: bigint): void {
     const holders = this.addresses.get(address) ?? [];
@@ -256,7 +261,7 @@ export class Model {
     const whole = this.options.aggregate === "namespace";
     const rest = { destination_service: whole ? "" : service, port: whole ? "" : port, reporter, counted };
     const row = this.row("link", { ...labels, ...rest }, now, true, reporter);
-    if (row) return this.attach(key, ends, port, reporter, row, now);
+    if (row || !this.shows("link")) return this.attach(key, ends, port, reporter, row, now);
 
     this.capped++;
     const any = ends.map(other) as [Owner, Owner];
@@ -278,7 +283,7 @@ export class Model {
     ends: [Owner, Owner],
     port: string,
     reporter: "client" | "server",
-    row: Row,
+    row: Row | undefined,
     now: bigint,
   ): Link {
     const server = reporter === "server";
@@ -286,8 +291,8 @@ export class Model {
     const rows: Link["rows"] = { link: row };
     if (own.type === "pod") {
       const labels = { namespace: own.namespace, name: own.name };
-      rows.pod = this.row("pod", labels, now, false, undefined, own)!;
-      if (server) rows.port = this.row("port", { ...labels, port }, now, false, undefined, own)!;
+      rows.pod = this.row("pod", labels, now, false, undefined, own);
+      if (server) rows.port = this.row("port", { ...labels, port }, now, false, undefined, own);
     }
     if (server && ends[0].type === "pod" && ends[1].type === "pod") {
       const pair = ({ namespace, name }: Owner) => ({
@@ -296,9 +301,9 @@ export class Model {
       });
       rows.pair =
         (isOther(ends[0]) ? undefined : this.row("pair", pair(ends[0]), now, true)) ??
-        this.row("pair", pair(other(ends[0])), now, false)!;
+        this.row("pair", pair(other(ends[0])), now, false);
     }
-    for (const used of Object.values(rows)) delete used.leaving;
+    for (const used of Object.values(rows)) delete used?.leaving;
     const link: Link = { ends, reporter, rows };
     this.links.set(key, link);
     return link;
@@ -315,6 +320,10 @@ export class Model {
     };
   }
 
+  private shows(set: Row["set"]): boolean {
+    return this.families.some(({ rows }) => rows === set);
+  }
+
   /** The row with these labels, made where there was none; undefined where it is limited and there is no room. */
   private row(
     set: Row["set"],
@@ -324,6 +333,7 @@ export class Model {
     reporter?: "client" | "server",
     owner?: Owner,
   ): Row | undefined {
+    if (!this.shows(set)) return undefined;
     const text = textOf(labels);
     const known = this.rows.get(`${set} ${text}`);
     if (known) {
@@ -422,7 +432,7 @@ export class Model {
       if (row.leaving.scraped) this.rows.delete(key);
       else row.leaving = { since: now, scraped: true };
     }
-    return families.flatMap((family) =>
+    return this.families.flatMap((family) =>
       [...this.rows.values()]
         .filter((row) => row.set === family.rows && (!family.reporter || family.reporter === row.reporter))
         .flatMap((row) => this.lines(family, row)),
