@@ -49,6 +49,7 @@ export async function agent(options: RunOptions): Promise<void> {
     maxLinks: options.maxLinks,
     histograms: options.histograms === true,
     disabled: options.disableFamily,
+    scope: options.scope === true,
   });
   for (const { name, address, bits } of options.cidr) {
     const owner = { type: "external", namespace: "", name, workload: name, kind: "External", mine: false } as const;

@@ -168,6 +168,11 @@ export const run = new Command("run")
       .default("workload" as const),
   )
   .addOption(
+    new Option("--scope", "say of links whether they stay in one zone, go to another or leave the cluster").env(
+      "RINGSIDE_SCOPE",
+    ),
+  )
+  .addOption(
     new Option("--max-links <n>", "rows of kube_ebpf_link_*; what finds no more room counts in rows named other")
       .env("RINGSIDE_MAX_LINKS")
       .argParser(whole(1, 1_000_000))

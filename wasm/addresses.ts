@@ -14,6 +14,8 @@ export class Generation {
   owner: u32;
   /** The network namespace that was seen to hold it, 0 before the first. */
   netns: u32;
+  /** The node that it is on, external where nobody says. */
+  node: u32;
 }
 
 @unmanaged
@@ -246,8 +248,8 @@ export function rangeAt(address: usize): Range | null {
   return null;
 }
 
-/** From `since` on, or from the end of whoever held it before, the address is the owner's. */
-export function assign(address: usize, owner: u32, since: u64): void {
+/** From `since` on, or from the end of whoever held it before, the address is the owner's, on that node. */
+export function assign(address: usize, owner: u32, since: u64, node: u32): void {
   const row = get(address);
   row.external = 0;
   if (!prefixes.find(prefixOf(address), 8)) {
@@ -260,7 +262,10 @@ export function assign(address: usize, owner: u32, since: u64): void {
   if (row.newest) {
     const before = changetype<Generation>(row.newest);
     if (!before.until) {
-      if (before.owner == owner) return;
+      if (before.owner == owner) {
+        before.node = node;
+        return;
+      }
       release(address, since);
     }
     const wasCut = hadBoth(row, before) && before.until == boundary(row);
@@ -269,6 +274,7 @@ export function assign(address: usize, owner: u32, since: u64): void {
   const generation = changetype<Generation>(allocate(offsetof<Generation>()));
   generation.from = from;
   generation.owner = owner;
+  generation.node = node;
   hold(owner);
   generation.older = row.newest;
   row.newest = changetype<usize>(generation);
@@ -313,6 +319,7 @@ function mark(address: Address): void {
   ownerOf(address.host).marked = 1;
   for (let at = address.newest; at; at = changetype<Generation>(at).older) {
     ownerOf(changetype<Generation>(at).owner).marked = 1;
+    ownerOf(changetype<Generation>(at).node).marked = 1;
   }
 }
 

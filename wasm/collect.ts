@@ -67,6 +67,7 @@ export function markTexts(): usize {
     store<u8>(bytes + owner.name, 1);
     store<u8>(bytes + owner.workload, 1);
     store<u8>(bytes + owner.kind, 1);
+    store<u8>(bytes + owner.zone, 1);
   }
   markPorts(bytes);
   for (let at = firstLink; at; at = changetype<Link>(at).next) store<u8>(bytes + changetype<Link>(at).service, 1);

@@ -8,7 +8,19 @@ import { Area } from "./memory";
 import { addOwner, addText, drop, dropPorts, freeText, hold, setOther, setPort, setProbe } from "./owners";
 import { reportCounters, reportLinks, reportRow } from "./report";
 import { abandon, setLinks } from "./series";
-import { assigned, cgroupTold, configure, fresh, host, ranged, released, settle, unranged } from "./settle";
+import {
+  assigned,
+  cgroupTold,
+  configure,
+  fresh,
+  host,
+  ranged,
+  released,
+  setScope,
+  settle,
+  unranged,
+  zoned,
+} from "./settle";
 import { written, writtenBytes } from "./writer";
 
 /** What src/core/core.ts sees. Pointers are valid until the next call. */
@@ -38,9 +50,11 @@ export {
   setOther,
   setPort,
   setProbe,
+  setScope,
   settle,
   written,
   writtenBytes,
+  zoned as zone,
 };
 
 const span = changetype<Area>(memory.data(8));
@@ -67,8 +81,8 @@ export function text(number: u32, bytes: u32): void {
 }
 
 /** The address that was put there. */
-export function assign(owner: u32, since: u64): void {
-  assigned(words.start, owner, since);
+export function assign(owner: u32, since: u64, node: u32): void {
+  assigned(words.start, owner, since, node);
 }
 
 /** The address that was put there. */

@@ -13,6 +13,8 @@ export const PROBE: u32 = 4;
 const OTHER: u32 = 8;
 /** A server's port that no Service and no container declares, of the range that the kernel chooses from. */
 export const EPHEMERAL: u32 = 0;
+/** In `way`: where the scope (scope.ts) begins. */
+const SCOPE: u32 = 20;
 
 /**
  * What one side saw of the connections between two owners on one port of the server: the measures (measures.ts), then
@@ -22,7 +24,7 @@ export const EPHEMERAL: u32 = 0;
 export class Link {
   source: u32;
   destination: u32;
-  /** The port in the low 16 bits, above it the reporter and what stands in its place. */
+  /** The port in the low 16 bits, above it the reporter and what stands in its place, above these the scope. */
   way: u32;
   service: u32;
   next: usize;
@@ -120,17 +122,26 @@ export function sink(): Link {
 }
 
 /** The link of a connection that settles at `now`, made where there was none. */
-export function linkOf(source: u32, destination: u32, port: u32, reporter: u32, service: u32, now: u64): Link {
-  const known = find(source, destination, port | (reporter << 16), service);
+export function linkOf(
+  source: u32,
+  destination: u32,
+  port: u32,
+  reporter: u32,
+  scope: u32,
+  service: u32,
+  now: u64,
+): Link {
+  const way = (scope << SCOPE) | (reporter << 16);
+  const known = find(source, destination, way | port, service);
   if (known) return changetype<Link>(known);
 
   const probe = (reporter & PROBE) != 0;
   const server = (reporter & SERVER) != 0;
   const rowless = probe || !shows(LINK_ROWS);
-  let row: usize = rowless ? 0 : linkRow(source, destination, port, server, service, now, false);
+  let row: usize = rowless ? 0 : linkRow(source, destination, port, server, scope, service, now, false);
   if (!rowless && !row) {
     counters.capped++;
-    row = linkRow(source, destination, port, server, service, now, true);
+    row = linkRow(source, destination, port, server, scope, service, now, true);
     if (server) {
       source = ownerOf(source).other;
     } else {
@@ -138,8 +149,7 @@ export function linkOf(source: u32, destination: u32, port: u32, reporter: u32, 
       port = 0;
     }
     service = 0;
-    reporter |= OTHER;
-    const other = find(source, destination, port | (reporter << 16), service);
+    const other = find(source, destination, way | (OTHER << 16) | port, service);
     if (other) return changetype<Link>(other);
   }
 
@@ -207,9 +217,13 @@ function remove(link: Link): void {
   free(at, bytesOf(measures));
 }
 
-/** Port and reporter, taken apart. */
+/** Port, reporter and scope, taken apart. */
 export function portOfLink(link: Link): u32 {
   return link.way & 0xffff;
+}
+
+export function scopeOfLink(link: Link): u32 {
+  return link.way >> SCOPE;
 }
 
 export function isServer(link: Link): bool {

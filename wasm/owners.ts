@@ -35,6 +35,8 @@ const portKey = memory.data(8, 8);
 export class Owner {
   type: u32;
   mine: u32;
+  /** Of a node: the number of its zone's text, 0 where nobody says. */
+  zone: u32;
   /** Its connections are not to be posted. */
   ignored: u32;
   namespace: u32;
@@ -115,6 +117,11 @@ export function freeOwner(number: u32): void {
 
 export function ownerOf(number: u32): Owner {
   return changetype<Owner>(load<usize>(owners.start + number * 4));
+}
+
+/** Says which zone a node is in. */
+export function setZone(number: u32, zone: u32): void {
+  ownerOf(number).zone = zone;
 }
 
 /** Says who stands for any owner of its kind. */

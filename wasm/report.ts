@@ -1,6 +1,6 @@
 import { countLoopback } from "./connections";
 import { counters } from "./counters";
-import { firstLink, isProbe, isServer, Link, measureAt, portOfLink } from "./links";
+import { firstLink, isProbe, isServer, Link, measureAt, portOfLink, scopeOfLink } from "./links";
 import { measures, RECEIVED, SENT } from "./measures";
 import { Area } from "./memory";
 import { project } from "./series";
@@ -10,8 +10,8 @@ import { countForeign, countIgnored } from "./settle";
 
 const area = changetype<Area>(memory.data(8));
 
-/** Before the measures: source, destination, service, port, whether the server reports. */
-const ENDS: usize = 5;
+/** Before the measures: source, destination, service, port, whether the server reports, scope. */
+const ENDS: usize = 6;
 
 /** Numbers in a row. */
 export function reportRow(): usize {
@@ -30,6 +30,7 @@ export function reportLinks(): usize {
     store<f64>(out, <f64>link.service, 16);
     store<f64>(out, <f64>portOfLink(link), 24);
     store<f64>(out, server ? 1 : 0, 32);
+    store<f64>(out, <f64>scopeOfLink(link), 40);
     for (let i: usize = 0; i < measures; i++) {
       const measure = server && i <= RECEIVED ? (i == SENT ? RECEIVED : SENT) : i;
       store<f64>(out + (ENDS + i) * 8, <f64>load<u64>(measureAt(at, measure)));

@@ -5,6 +5,7 @@ import { ACTIVE, CONNECT, DURATION, EXCHANGE_BUCKETS, EXCHANGES, measures, RECEI
 import { allocate, free, table } from "./memory";
 import { EXTERNAL, isGone, NODE, Owner, ownerOf, POD } from "./owners";
 import { BUCKETS } from "./record";
+import { INTERNET, OTHER_ZONE, OUTSIDE, SAME_ZONE, UNKNOWN } from "./scope";
 import { ascii, begin, decimal, keep, label } from "./writer";
 
 /**
@@ -30,7 +31,7 @@ const BY_NAMESPACE: u32 = 2;
 
 @unmanaged
 export class Series {
-  /** The labels' texts, then what is not a text: port, reporter, counted, set. */
+  /** The labels' texts, then what is not a text: port, reporter, counted, scope, set. */
   text0: u32;
   text1: u32;
   text2: u32;
@@ -65,11 +66,12 @@ export class Series {
 
 const KEY: usize = 40;
 const VALUES = offsetof<Series>();
-/** In `rest`, above the port; the set is above these. */
+/** In `rest`, above the port; scope and set are above these. */
 const BY_SERVER: u32 = 1 << 16;
 const AGAIN: u32 = 1 << 17;
 const ANY: u32 = 1 << 18;
-const SET: u32 = 19;
+const SCOPE: u32 = 19;
+const SET: u32 = 22;
 
 const series = table();
 const draft = changetype<Series>(memory.data(offsetof<Series>(), 8));
@@ -153,7 +155,16 @@ function draftEnd(text: usize, end: Owner, any: bool): void {
 }
 
 /** Its row, made where there was none; 0 where there is none and no room. `any`: of all that found none. */
-export function linkRow(from: u32, to: u32, port: u32, server: bool, service: u32, now: u64, any: bool): usize {
+export function linkRow(
+  from: u32,
+  to: u32,
+  port: u32,
+  server: bool,
+  scope: u32,
+  service: u32,
+  now: u64,
+  any: bool,
+): usize {
   const source = ownerOf(any ? ownerOf(from).other : from);
   const destination = ownerOf(any ? ownerOf(to).other : to);
   // The server's end of such a destination is counted too, by this agent or another.
@@ -161,7 +172,7 @@ export function linkRow(from: u32, to: u32, port: u32, server: bool, service: u3
   clearDraft(LINK_ROWS);
   draftEnd(changetype<usize>(draft), source, any);
   draftEnd(changetype<usize>(draft) + 16, destination, any);
-  draft.rest |= (server ? BY_SERVER : 0) | (again ? AGAIN : 0);
+  draft.rest |= (server ? BY_SERVER : 0) | (again ? AGAIN : 0) | (scope << SCOPE);
   if (any) {
     draft.rest |= ANY;
     return rowOf(LINK_ROWS, now);
@@ -284,6 +295,7 @@ function labelsOf(rows: usize, row: Series): usize {
     port('",port="', row);
     ascii(row.rest & BY_SERVER ? '",reporter="server' : '",reporter="client');
     ascii(row.rest & AGAIN ? '",counted="again' : '",counted="once');
+    scope((row.rest >> SCOPE) & 7);
   }
   ascii('"');
   return keep();
@@ -300,6 +312,14 @@ function port(name: string, row: Series): void {
   if (number) decimal(number);
   // A row of all ports names none.
   else if (<usize>(row.rest >> SET) != LINK_ROWS || (!(row.rest & ANY) && level != BY_NAMESPACE)) ascii("ephemeral");
+}
+
+function scope(value: u32): void {
+  if (value == UNKNOWN) ascii('",scope="unknown');
+  else if (value == SAME_ZONE) ascii('",scope="same_zone');
+  else if (value == OTHER_ZONE) ascii('",scope="other_zone');
+  else if (value == OUTSIDE) ascii('",scope="outside');
+  else if (value == INTERNET) ascii('",scope="internet');
 }
 
 function raise(row: usize, measure: usize, by: u64): void {

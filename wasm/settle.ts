@@ -31,7 +31,8 @@ import { counters } from "./counters";
 import { FROM_NODE, forgetLegs, innerOf, legOf, REDIRECTED, SEVERAL } from "./legs";
 import { CLIENT, EPHEMERAL, linkOf, PROBE, SERVER, sink } from "./links";
 import { bind, netnsOwner, setNetnsOwner } from "./netns";
-import { EXTERNAL, NODE, ownerOf, portOf, SERVICE } from "./owners";
+import { EXTERNAL, NODE, ownerOf, portOf, SERVICE, setZone } from "./owners";
+import { scopeOf, UNKNOWN } from "./scope";
 
 /**
  * Who the two ends of a connection are is decided once, some time after its birth, with what the names say by then. An
@@ -63,6 +64,7 @@ let grace: u64 = 0;
 let refresh: u32 = 1;
 let onlyMine: bool = false;
 let postsProbes: bool = false;
+let scoped: bool = false;
 let freshUntil: u64 = 0;
 let lastSweep: u32 = 0;
 
@@ -81,8 +83,18 @@ export function configure(settle: u64, longest: u64, sweeps: u32, mine: bool, pr
   postsProbes = probes;
 }
 
-export function assigned(address: usize, owner: u32, since: u64): void {
-  assign(address, owner, since);
+/** Links say how far they go (scope.ts). */
+export function setScope(told: bool): void {
+  scoped = told;
+}
+
+export function assigned(address: usize, owner: u32, since: u64, node: u32): void {
+  assign(address, owner, since, node);
+  changed = true;
+}
+
+export function zoned(node: u32, zone: u32): void {
+  setZone(node, zone);
   changed = true;
 }
 
@@ -187,6 +199,9 @@ function decide(unsettled: Unsettled, now: u64): bool {
   let service: u32 = 0;
   let reporter = client ? CLIENT : SERVER;
   const real = portOf(destination, port);
+  const scope = scoped ? scopeOf(unsettled, local, remote, real ? real.toOwner : destination) : 0;
+  // At the start a pod may be told before its node.
+  if (scope == UNKNOWN && !failed && !freshUntil && waits(unsettled, now)) return false;
   if (real) {
     if (real.probed && !postsProbes && isNodeItself(unsettled, source, client)) {
       reporter |= PROBE;
@@ -202,7 +217,7 @@ function decide(unsettled: Unsettled, now: u64): bool {
     counters.ignored++;
     post(unsettled, ignored);
   } else {
-    post(unsettled, linkOf(source, destination, port, reporter, service, now));
+    post(unsettled, linkOf(source, destination, port, reporter, scope, service, now));
   }
   return true;
 }

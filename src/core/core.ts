@@ -26,10 +26,12 @@ interface Exports {
   setOther(owner: number, other: number): void;
   hold(owner: number): void;
   drop(owner: number): void;
-  assign(owner: number, since: bigint): void;
+  assign(owner: number, since: bigint, node: number): void;
+  zone(node: number, zone: number): void;
   release(at: bigint): void;
   setPort(owner: number, port: number, toOwner: number, toPort: number, service: number): void;
   setProbe(owner: number, port: number): void;
+  setScope(told: number): void;
   dropPorts(owner: number): void;
   range(bits: number, owner: number, waits: number): void;
   dropRange(bits: number): void;
@@ -71,6 +73,8 @@ export interface CoreOptions {
   maxLinks?: number;
   /** Histograms of all durations, not of the servers' alone: false. */
   histograms?: boolean;
+  /** Tell how far links go: false. */
+  scope?: boolean;
   /** Names of families (families.ts) that are not rendered, and need no rows: none. */
   disabled?: readonly string[];
 }
@@ -78,6 +82,9 @@ export interface CoreOptions {
 /** Of the exposition: Prometheus' text format 0.0.4, OpenMetrics 1.0.0, delimited messages of protobuf. */
 const forms = ["text", "openmetrics", "protobuf"] as const;
 export type Form = (typeof forms)[number];
+
+/** How far a link goes, in the order of wasm/scope.ts; the first where nobody asked. */
+const scopes = ["", "unknown", "same_zone", "other_zone", "outside", "internet"] as const;
 
 export const aggregates = ["pod", "workload", "namespace"] as const;
 
@@ -90,6 +97,8 @@ export interface Link {
   port: number;
   service: string;
   reporter: "client" | "server";
+  /** How far it goes, where `CoreOptions.scope` asks, else "". */
+  scope: (typeof scopes)[number];
   /** Connections posted so far, and those of them that are not over. */
   connections: number;
   active: number;
@@ -164,6 +173,9 @@ const measures = [
 type Measure = (typeof measures)[number];
 const BUCKETS = 18;
 
+/** What stands before the measures of a link (wasm/report.ts). */
+type Ends = [source: number, destination: number, service: number, port: number, byServer: number, scope: number];
+
 /**
  * What the core counts about itself. `connections`, `settling` (for their time), `waiting` (for a name), `links`,
  * `linkRows`, `pairRows`, `series` and `seriesHeld` (at 0) are as of now, the rest since the start. Bytes are those of
@@ -227,6 +239,7 @@ export class Core implements Names {
     const { settle = 2_000_000_000n, grace = 60_000_000_000n, refresh = 10 } = options;
     wasm.configure(settle, grace, refresh, Number(options.onlyMine ?? false), Number(options.probes ?? false));
     wasm.setLoopback(Number(options.loopback ?? false));
+    wasm.setScope(Number(options.scope ?? false));
     this.#text("");
     const { aggregate = "workload", maxLinks = 2000 } = options;
     this.maxLinks = maxLinks;
@@ -298,9 +311,13 @@ export class Core implements Names {
     this.#wasm.drop(owner);
   }
 
-  assign(address: Uint8Array, owner: number, since: bigint): void {
+  assign(address: Uint8Array, owner: number, since: bigint, node = 0): void {
     this.#word(address);
-    this.#wasm.assign(owner, since);
+    this.#wasm.assign(owner, since, node);
+  }
+
+  zone(node: number, zone: string): void {
+    this.#wasm.zone(node, this.#text(zone));
   }
 
   release(address: Uint8Array, at: bigint): void {
@@ -434,8 +451,8 @@ export class Core implements Names {
     const rows = new Float64Array(this.#wasm.memory.buffer, at, count * width);
     return Array.from({ length: count }, (_, i) => {
       const row = rows.subarray(i * width, (i + 1) * width);
-      const [source, destination, service, port, byServer] = row as unknown as [number, number, number, number, number];
-      const totals = row.subarray(5);
+      const [source, destination, service, port, byServer, scope] = row as unknown as Ends;
+      const totals = row.subarray(6);
       const failed = totals.subarray(measures.length);
       return {
         source: this.#owners[source]!,
@@ -443,6 +460,7 @@ export class Core implements Names {
         service: this.#texts[service]!,
         port,
         reporter: byServer ? "server" : "client",
+        scope: scopes[scope]!,
         ...(Object.fromEntries(measures.map((name, m) => [name, totals[m]!])) as Record<Measure, number>),
         failures: Object.fromEntries(reasons.map((reason, r) => [reason, failed[r]!])) as Link["failures"],
         buckets: Array.from(failed.subarray(reasons.length, reasons.length + BUCKETS)),

@@ -39,8 +39,12 @@ const pods: Owner[] = ["a", "b"].flatMap((namespace) =>
     };
   }),
 );
-const ends: Owner[] = [...pods, { type: "node", namespace: "", name: "n1", workload: "n1", kind: "Node", mine: true }];
+const nodes = ["n1", "n2", "n3"].map(
+  (name): Owner => ({ type: "node", namespace: "", name, workload: name, kind: "Node", mine: true }),
+);
+const ends: Owner[] = [...pods, nodes[0]!];
 const addresses = Array.from({ length: 6 }, (_, i) => `10.0.0.${i}`);
+const outside = ["10.9.0.1", "1.1.1.1"];
 const ports = [80, 8080, 40000, 50000];
 const kinds = ["refused", "timedOut", "reset", "unreachable", "other", "none"] as const;
 
@@ -88,12 +92,13 @@ async function history(seed: number): Promise<void> {
     maxLinks: pick([1, 2, 4, 2000]),
     histograms: random(3) === 0,
     disabled: disabledBy(random),
+    scope: random(2) === 0,
     settle: 2n * second,
   };
   const core = await load(options);
   const model = new Model(options);
   core.fresh(2n ** 64n - 1n);
-  const numbers = new Map(ends.map((owner) => [owner, core.owner(owner)]));
+  const numbers = new Map([...ends, ...nodes].map((owner) => [owner, core.owner(owner)]));
   for (const owner of pods.filter(({ name }) => name === "db-0")) {
     for (const [port, service] of [
       [80, "db"],
@@ -146,7 +151,7 @@ async function history(seed: number): Promise<void> {
       id: ++id,
       role: client ? "client" : "server",
       local: `${addresses[at]}:${mine}`,
-      remote: `${random(5) === 0 ? "10.9.0.1" : addresses[to]}:${theirs}`,
+      remote: `${random(5) === 0 ? pick(outside) : addresses[to]}:${theirs}`,
       bornAt: now,
       connectUs: failed || !client ? 0 : 1 + random(100_000),
       kind: failed ? "failed" : "snapshot",
@@ -216,8 +221,13 @@ async function history(seed: number): Promise<void> {
         const times = assigned.get(text) ?? [];
         if (times.filter((time) => time > now - 15n * second).length > 2) continue;
         assigned.set(text, [...times, now]);
-        core.assign(address(text), numbers.get(owner)!, now);
-        model.assign(text, owner, now);
+        const node = owner.type === "node" ? owner : pick(nodes);
+        core.assign(address(text), numbers.get(owner)!, now, numbers.get(node)!);
+        model.assign(text, owner, now, node.name);
+      } else if (random(3) === 0) {
+        const [node, zone] = [pick(nodes), pick(["", "a", "b"])];
+        core.zone(numbers.get(node)!, zone);
+        model.zones.set(node.name, zone);
       } else {
         const text = pick(addresses);
         core.release(address(text), now);

@@ -12,10 +12,13 @@ export interface Options {
   histograms: boolean;
   settle: bigint;
   disabled: readonly string[];
+  scope: boolean;
 }
 
 interface Held {
   owner: Owner;
+  /** The node that it is on. */
+  node: string;
   from: bigint;
   until?: bigint;
 }
@@ -130,6 +133,8 @@ function most(a: Totals, b: Totals): Totals {
 export class Model {
   readonly addresses = new Map<string, Held[]>();
   readonly objects = new Map<string, number>();
+  /** By node. */
+  readonly zones = new Map<string, string>();
   readonly ports = new Map<string, string>();
   readonly connections = new Map<number, Connection>();
   readonly young: Connection[] = [];
@@ -145,15 +150,18 @@ export class Model {
     this.families = families.filter(({ name }) => !options.disabled.includes(name));
   }
 
-  assign(address: string, owner: Owner, at: bigint): void {
+  assign(address: string, owner: Owner, at: bigint, node: string): void {
     const holders = this.addresses.get(address) ?? [];
     this.addresses.set(address, holders);
     const last = holders.at(-1);
     if (last && last.until === undefined) {
-      if (keyOf(last.owner) === keyOf(owner)) return;
+      if (keyOf(last.owner) === keyOf(owner)) {
+        last.node = node;
+        return;
+      }
       last.until = at;
     }
-    holders.push({ owner, from: at });
+    holders.push({ owner, node, from: at });
   }
 
   release(address: string, at: bigint): void {
@@ -218,6 +226,7 @@ export class Model {
     const client = first.role === "client";
     const local = this.ownerAt(first.local!, first.bornAt!);
     const remote = this.ownerAt(first.remote!, first.bornAt!);
+    const scope = this.options.scope ? this.scope(first.local!, first.remote!, first.bornAt!) : "";
     const server = client ? remote : local;
     const number = Number((client ? first.remote : first.local)!.split(":")[1]);
     const service = this.ports.get(`${keyOf(server)} ${number}`);
@@ -228,6 +237,7 @@ export class Model {
       port,
       client ? "client" : "server",
       service ?? "",
+      scope,
       now,
     );
     connection.link = link;
@@ -245,13 +255,35 @@ export class Model {
     this.leave(connection);
   }
 
-  private ownerAt(end: string, time: bigint): Owner {
+  private heldAt(end: string, time: bigint): Held | undefined {
     const holders = this.addresses.get(end.split(":")[0]!) ?? [];
-    return holders.find(({ from, until }) => from <= time && (until === undefined || time < until))?.owner ?? external;
+    return holders.find(({ from, until }) => from <= time && (until === undefined || time < until));
   }
 
-  private link(ends: [Owner, Owner], port: string, reporter: "client" | "server", service: string, now: bigint): Link {
-    const key = JSON.stringify([ends, port, reporter, service]);
+  private ownerAt(end: string, time: bigint): Owner {
+    return this.heldAt(end, time)?.owner ?? external;
+  }
+
+  private scope(local: string, remote: string, time: bigint): string {
+    for (const end of [remote, local]) {
+      if (!this.heldAt(end, time)) return end.startsWith("10.") ? "outside" : "internet";
+    }
+    const nodes = [local, remote].map((end) => this.heldAt(end, time)!.node);
+    const [here, there] = nodes.map((node) => this.zones.get(node) ?? "");
+    if (nodes[0] === nodes[1]) return "same_zone";
+    if (here === "" || there === "") return "unknown";
+    return here === there ? "same_zone" : "other_zone";
+  }
+
+  private link(
+    ends: [Owner, Owner],
+    port: string,
+    reporter: "client" | "server",
+    service: string,
+    scope: string,
+    now: bigint,
+  ): Link {
+    const key = JSON.stringify([ends, port, reporter, service, scope]);
     const known = this.links.get(key);
     if (known) return known;
     const server = reporter === "server";
@@ -259,22 +291,17 @@ export class Model {
     const counted = again ? "again" : "once";
     const labels = { ...this.end("source", ends[0]), ...this.end("destination", ends[1]) };
     const whole = this.options.aggregate === "namespace";
-    const rest = { destination_service: whole ? "" : service, port: whole ? "" : port, reporter, counted };
+    const last = { reporter, counted, ...(scope && { scope }) };
+    const rest = { destination_service: whole ? "" : service, port: whole ? "" : port, ...last };
     const row = this.row("link", { ...labels, ...rest }, now, true, reporter);
     if (row || !this.shows("link")) return this.attach(key, ends, port, reporter, row, now);
 
     this.capped++;
     const any = ends.map(other) as [Owner, Owner];
     const all = { ...this.end("source", any[0], true), ...this.end("destination", any[1], true) };
-    const shared = this.row(
-      "link",
-      { ...all, destination_service: "", port: "", reporter, counted },
-      now,
-      false,
-      reporter,
-    )!;
+    const shared = this.row("link", { ...all, destination_service: "", port: "", ...last }, now, false, reporter)!;
     const own: [Owner, Owner] = server ? [any[0], ends[1]] : [ends[0], any[1]];
-    const ownKey = JSON.stringify(["any", own, server ? port : "", reporter]);
+    const ownKey = JSON.stringify(["any", own, server ? port : "", reporter, scope]);
     return this.links.get(ownKey) ?? this.attach(ownKey, own, port, reporter, shared, now);
   }
 

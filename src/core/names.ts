@@ -27,8 +27,10 @@ export interface Names {
   /** An object has that owner from now on. One that no object and no address has is gone. */
   hold(owner: number): void;
   drop(owner: number): void;
-  /** From `since` on the address is that owner's. */
-  assign(address: Uint8Array, owner: number, since: bigint): void;
+  /** From `since` on the address is that owner's, on that node (external, where that is not known). */
+  assign(address: Uint8Array, owner: number, since: bigint, node?: number): void;
+  /** The node is in that zone; "" where nobody says. */
+  zone(node: number, zone: string): void;
   /** From `at` on the address is nobody's. */
   release(address: Uint8Array, at: bigint): void;
   /** What the owner's port really is: another owner's port behind a Service, and the Service's name ("" if none). */

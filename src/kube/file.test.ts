@@ -26,6 +26,7 @@ const names: Names = {
   dropRange: () => {},
   cgroup: () => {},
   dropPorts: () => {},
+  zone: () => {},
   fresh: (at) => void calls.push(`fresh ${at}`),
 };
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { Malformed, parse } from "./parse.ts";
+import { Malformed, type NodeRow, parse } from "./parse.ts";
 
 const pod = (more: { metadata?: object; spec?: object; status?: object }) => ({
   apiVersion: "v1",
@@ -185,6 +185,14 @@ test("a Node's addresses that are IPs", () => {
   expect(parse(node)).toEqual({ ...row, ranges: [] });
   const spec = { podCIDR: "10.244.1.0/24", podCIDRs: ["10.244.1.0/24", "fd00:10:244:1::/64"] };
   expect(parse({ ...node, spec })).toEqual({ ...row, ranges: ["10.244.1.0/24", "fd00:10:244:1::/64"] });
+  for (const [labels, zone] of [
+    [{ "topology.kubernetes.io/zone": "eu-1a", "failure-domain.beta.kubernetes.io/zone": "old" }, "eu-1a"],
+    [{ "failure-domain.beta.kubernetes.io/zone": "eu-1a" }, "eu-1a"],
+    [{ "topology.kubernetes.io/zone": "", "topology.kubernetes.io/region": "eu" }, undefined],
+  ] as const) {
+    const labelled = parse({ ...node, metadata: { ...node.metadata, labels } }) as NodeRow;
+    expect(labelled.zone).toBe(zone);
+  }
   expect(() => parse({ ...node, spec: { podCIDR: "10.244.1.0" } })).toThrow("spec.podCIDRs must be 10.0.0.0/8, say");
 });
 

@@ -60,6 +60,8 @@ export interface NodeRow {
   addresses: string[];
   /** Its pods' addresses are of these: "10.244.1.0/24". */
   ranges: string[];
+  /** Of its provider; names of zones are unique in a cluster. */
+  zone?: string;
 }
 
 export interface EndpointSliceRow {
@@ -90,6 +92,9 @@ const MOST = 10_000;
 
 /** On a pod: "true" leaves its connections out. */
 const IGNORE = "ringside.io/ignore";
+/** A node's zone, and as it was called before Kubernetes 1.17. */
+const ZONE = "topology.kubernetes.io/zone";
+const OLD_ZONE = "failure-domain.beta.kubernetes.io/zone";
 /** What the kubelet calls a static pod, on the mirror of it that the API server has. */
 const MIRROR = "kubernetes.io/config.mirror";
 
@@ -307,14 +312,16 @@ function serviceRow(item: Fields): ServiceRow {
 }
 
 function nodeRow(item: Fields): NodeRow {
-  const { name } = identity(item);
+  const { metadata, name } = identity(item);
   const addresses = list(child(item, "status"), "addresses")
     .map((entry) => canonical(text(fields(entry, "status.addresses"), "address")))
     .filter((ip) => ip !== undefined); // its host names
   const spec = child(item, "spec");
   const ranges = unique([...optional(text(spec, "podCIDR", "")), ...texts(spec, "podCIDRs")]);
   for (const range of ranges) if (rangeOf(range) === undefined) throw wrong("spec.podCIDRs", "10.0.0.0/8, say", range);
-  return { type: "node", key: name, name, addresses: unique(addresses), ranges };
+  const labels = child(metadata, "labels");
+  const zone = text(labels, ZONE, "") || text(labels, OLD_ZONE, "");
+  return { type: "node", key: name, name, addresses: unique(addresses), ranges, ...(zone !== "" && { zone }) };
 }
 
 function endpointSliceRow(item: Fields): EndpointSliceRow {

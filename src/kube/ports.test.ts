@@ -27,6 +27,7 @@ class Ports implements Names {
   range(): void {}
   dropRange(): void {}
   cgroup(): void {}
+  zone(): void {}
   fresh(): void {}
 
   all(): string[] {

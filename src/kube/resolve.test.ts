@@ -9,6 +9,8 @@ class Recorder implements Names {
   readonly calls: string[] = [];
   /** Owners that an object has. */
   readonly holds: string[] = [];
+  /** Of each node. */
+  readonly zones = new Map<string, string>();
 
   owner(o: Owner): number {
     const index = this.owners.findIndex((known) => Bun.deepEquals(known, o));
@@ -43,6 +45,9 @@ class Recorder implements Names {
   }
   dropPorts(owner: number) {
     this.calls.push(`dropPorts ${this.name(owner)}`);
+  }
+  zone(node: number, zone: string) {
+    this.zones.set(this.name(node), zone);
   }
   fresh(at: bigint) {
     this.calls.push(`fresh ${at}`);
@@ -268,7 +273,7 @@ test("what is mine", () => {
     return names.owners.filter((o) => o.mine).map((o) => o.name);
   };
   expect(mine("node-a")).toEqual(["web-1", "node-a"]);
-  expect(mine()).toEqual(["web-1", "web-2", "node-a", "node-b", "web"]);
+  expect(mine()).toEqual(["web-1", "node-a", "web-2", "node-b", "web"]);
 });
 
 describe("a Service", () => {
@@ -440,6 +445,7 @@ test("10,000 pods and 1,000 Services are replaced in less than a second of CPU",
     dropRange: () => {},
     cgroup: () => {},
     dropPorts: () => {},
+    zone: () => {},
     fresh: () => {},
   };
   const resolver = new Resolver(names, (wall) => BigInt(wall));

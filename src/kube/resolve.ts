@@ -228,6 +228,7 @@ export class Resolver {
     if (row.type === "node") {
       const owner = this.nodeOwner(row.name);
       for (const { address, bits } of rangesOf(row)) this.names.range(address, bits, owner, true);
+      this.names.zone(owner, row.zone ?? "");
     }
     if (row.type === "service" || row.type === "node") this.names.hold(this.names.owner(this.ownerOf(row)));
     if (row.type !== "pod") return;
@@ -404,6 +405,8 @@ export class Resolver {
     const several = others.length > 0 ? claims : undefined;
     const holding = this.holdings.get(address);
     if (next !== undefined && holding?.owner === next.owner) {
+      // A pod made again elsewhere, of which both objects are known, may have kept its name and its address.
+      if (nodeOf(next.row) !== nodeOf(holding.row)) this.assign(address, next, holding.since);
       holding.row = next.row;
       holding.claims = several;
       return;
@@ -423,8 +426,13 @@ export class Resolver {
     // A kubelet's clock may be ahead of ours; that the pod has the address now is certain.
     const since = end === undefined ? 0n : latest(earliest(latest(end, this.time(startOf(next.row))), at), end);
     this.holdings.set(address, { row: next.row, owner: next.owner, since, claims: several });
-    this.names.assign(toBytes(address), next.owner, since);
+    this.assign(address, next, since);
     this.moved(address, next.row);
+  }
+
+  private assign(address: string, { row, owner }: Claim, since: bigint): void {
+    const node = nodeOf(row);
+    this.names.assign(toBytes(address), owner, since, node === "" ? undefined : this.nodeOwner(node));
   }
 
   /** An address has come to this object, or gone from it. */
@@ -678,6 +686,9 @@ const serviceOf = (slice: EndpointSliceRow): string => `${slice.namespace}/${sli
 const isSame = (a: Row, b: Row): boolean => a.key === b.key && a.type === b.type;
 const startOf = (row: OwningRow): number | undefined =>
   row.type === "pod" ? (row.readyAt ?? row.startedAt) : undefined;
+
+/** The name of the node that an object is on, or "". */
+const nodeOf = (row: OwningRow): string => (row.type === "pod" ? row.node : row.type === "node" ? row.name : "");
 
 function groupByLabel(pods: PodRow[]): Map<string, PodRow[]> {
   const groups = new Map<string, PodRow[]>();

@@ -11,6 +11,8 @@ export interface LinksReport {
 
 export interface Link {
   reporter: "client" | "server";
+  /** With --scope: how far it goes. */
+  scope?: string;
   /** The client's end. */
   source: End;
   /** The server's end. */
@@ -49,6 +51,7 @@ export function linksReport(links: CoreLink[]): LinksReport {
     time: Date.now(),
     links: links.map((link) => ({
       reporter: link.reporter,
+      ...(link.scope && { scope: link.scope }),
       source: end(link.source),
       destination: end(link.destination),
       service: link.service,

@@ -57,6 +57,7 @@ export class Watched implements Names {
   hold(): void {}
   drop(): void {}
   probe(): void {}
+  zone(): void {}
   range(): void {}
   dropRange(): void {}
   cgroup(): void {}
