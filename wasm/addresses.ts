@@ -1,5 +1,6 @@
 import { allocate, free, table } from "./memory";
 import { drop, EXTERNAL, hold, ownerOf } from "./owners";
+import { PLACE, recent } from "./recent";
 
 /**
  * Who held an address, and when. A generation is an address while one owner held it: [from, until), until 0 while it
@@ -25,8 +26,6 @@ class Address {
   newest: usize;
   /** The node in whose network namespace it was seen, else external. */
   host: u32;
-  /** It was waited for once, and in vain. */
-  external: u32;
   /** The network namespace that was seen to have it last, and the births of its first and last socket there. */
   netns: u32;
   since: u64;
@@ -61,6 +60,8 @@ const lengths = memory.data(129 * 4);
 const GENERATIONS: u32 = 4;
 
 const addresses = table();
+/** Those that were waited for once, and in vain: just the address. */
+const externals = recent(16, 16 + PLACE);
 const prefixes = table();
 const V4_MAPPED: u64 = 0xffff0000;
 
@@ -195,12 +196,11 @@ export function setHost(address: usize, owner: u32): void {
 
 /** Whether it was waited for, and nobody has had it since. */
 export function isExternal(address: usize): bool {
-  const row = addresses.find(address, 16);
-  return row != 0 && changetype<Address>(row).external != 0;
+  return externals.find(address) != 0;
 }
 
 export function setExternal(address: usize): void {
-  get(address).external = 1;
+  externals.get(address);
 }
 
 /** The address's first `bits` bits, as a key. */
@@ -251,7 +251,8 @@ export function rangeAt(address: usize): Range | null {
 /** From `since` on, or from the end of whoever held it before, the address is the owner's, on that node. */
 export function assign(address: usize, owner: u32, since: u64, node: u32): void {
   const row = get(address);
-  row.external = 0;
+  const external = externals.find(address);
+  if (external) externals.remove(external);
   if (!prefixes.find(prefixOf(address), 8)) {
     const prefix = changetype<Prefix>(allocate(offsetof<Prefix>()));
     prefix.key = load<u64>(prefixKey);
@@ -304,7 +305,7 @@ export function markAddresses(time: u64): void {
     for (let at = addresses.at(slot); at; at = addresses.at(slot)) {
       const address = changetype<Address>(at);
       forgetBefore(at + offsetof<Address>("newest"), time);
-      if (address.newest || address.host != EXTERNAL || address.external) {
+      if (address.newest || address.host != EXTERNAL) {
         mark(address);
         break;
       }

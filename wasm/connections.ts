@@ -1,5 +1,5 @@
 import { generationAt, isLoopback, seenAt } from "./addresses";
-import { cgroupOf } from "./cgroups";
+import { telling } from "./cgroups";
 import { counters } from "./counters";
 import { FROM_NODE, noteInner, noteLeg, REDIRECTED } from "./legs";
 import { add, Link, markChanged, sink, unuse } from "./links";
@@ -93,7 +93,7 @@ const FAILED: u8 = 4;
 const CONNECTION_BUCKETS = offsetof<Connection>();
 const CONNECTION_SIZE = CONNECTION_BUCKETS + BUCKETS * 4;
 
-/** What settles a connection: one cache line, freed as soon as it has. */
+/** What settles a connection: freed as soon as it has. */
 @unmanaged
 export class Unsettled {
   born: u64;
@@ -101,6 +101,8 @@ export class Unsettled {
   local1: u64;
   remote0: u64;
   remote1: u64;
+  /** 0 where it tells nothing. */
+  cgroup: u64;
   next: usize;
   connection: usize;
   netns: u32;
@@ -109,8 +111,6 @@ export class Unsettled {
   role: u8;
   /** Why it failed: its place among the reasons of measures.ts. */
   reason: u8;
-  /** Its row in cgroups.ts, or 0. */
-  cgroup: usize;
   connectUs: u32;
   /** The round-trip time that its last record with new bytes had. */
   rttUs: u32;
@@ -306,7 +306,7 @@ function meet(record: usize, kind: u8): usize {
     unsettled.retransmitted = load<u32>(record, RECORD_RETRANSMITTED);
   }
   unsettled.connectUs = load<u32>(record, RECORD_CONNECT_US);
-  unsettled.cgroup = cgroupOf(load<u64>(record, RECORD_CGROUP));
+  unsettled.cgroup = telling(load<u64>(record, RECORD_CGROUP));
   if (unsettled.cgroup && load<u8>(record, RECORD_ROLE) == ROLE_CLIENT) noteClient(unsettled);
   if (unsettled.netns && !isNodes(unsettled.netns)) seenAt(local, unsettled.born, unsettled.netns);
   connection.other = changetype<usize>(unsettled);
@@ -338,7 +338,7 @@ function noteClient(unsettled: Unsettled): void {
     if (generation && ownerOf(generation.owner).type == NODE) bind(generation, unsettled.netns);
   }
   if (!isNodes(unsettled.netns)) return;
-  noteLeg(FROM_NODE, address, unsettled.localPort, 0, unsettled.born + legLife, <u32>unsettled.cgroup);
+  noteLeg(FROM_NODE, address, unsettled.localPort, 0, unsettled.born + legLife, unsettled.cgroup);
 }
 
 /** Takes the first connection born until `time` off the queue, or null. They come in the order of their first records. */

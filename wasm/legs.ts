@@ -1,4 +1,5 @@
 import { allocate, free, table } from "./memory";
+import { recent } from "./recent";
 
 /**
  * What this kernel's other sockets say of a connection: endpoints that are noted at first sight and looked up as it
@@ -24,8 +25,8 @@ class Leg {
   /** The port in the low 16 bits, the kind above. */
   rest: u32;
   until: u64;
+  value: u64;
   next: usize;
-  value: u32;
   /** It was noted again since it was put into the queue. */
   again: u32;
 }
@@ -51,7 +52,7 @@ function append(leg: usize): void {
 }
 
 /** Notes an endpoint until then, with a value that is not 0. The network namespace is 0 where it does not matter. */
-export function noteLeg(kind: u32, address: usize, port: u32, netns: u32, until: u64, value: u32): void {
+export function noteLeg(kind: u32, address: usize, port: u32, netns: u32, until: u64, value: u64): void {
   let leg = legs.find(keyOf(kind, address, port, netns), LEG_KEY);
   if (leg) {
     changetype<Leg>(leg).again = 1;
@@ -66,7 +67,7 @@ export function noteLeg(kind: u32, address: usize, port: u32, netns: u32, until:
 }
 
 /** What was noted of an endpoint, or 0. */
-export function legOf(kind: u32, address: usize, port: u32, netns: u32): u32 {
+export function legOf(kind: u32, address: usize, port: u32, netns: u32): u64 {
   if (!legs.count) return 0;
   const leg = legs.find(keyOf(kind, address, port, netns), LEG_KEY);
   return leg ? changetype<Leg>(leg).value : 0;
@@ -96,30 +97,25 @@ class Inner {
   high: u64;
   low: u64;
   netns: u64;
+  private next: usize;
+  private prev: usize;
+  private asked: u32;
   port: u32;
 }
 
 /** A pod's own ports behind its proxy are several: which of them a connection was for is not to be known. */
 export const SEVERAL: u32 = 0xffff_ffff;
 
-const INNER_KEY: usize = 24;
-const inners = table();
+const inners = recent(24, offsetof<Inner>());
 
 /** A connection from within was accepted at a pod's own address. */
 export function noteInner(address: usize, port: u32, netns: u32): void {
-  const found = inners.find(keyOf(0, address, 0, netns), INNER_KEY);
-  if (found) {
-    if (changetype<Inner>(found).port != port) changetype<Inner>(found).port = SEVERAL;
-    return;
-  }
-  const inner = allocate(offsetof<Inner>());
-  memory.copy(inner, key, INNER_KEY);
-  changetype<Inner>(inner).port = port;
-  inners.add(inner, INNER_KEY);
+  const inner = changetype<Inner>(inners.get(keyOf(0, address, 0, netns)));
+  inner.port = inner.port && inner.port != port ? SEVERAL : port;
 }
 
 /** The port behind the proxy at that address: 0 if none was seen yet. */
 export function innerOf(address: usize, netns: u32): u32 {
-  const found = inners.find(keyOf(0, address, 0, netns), INNER_KEY);
+  const found = inners.find(keyOf(0, address, 0, netns));
   return found ? changetype<Inner>(found).port : 0;
 }

@@ -15,7 +15,7 @@ import {
   setRange,
   uncontest,
 } from "./addresses";
-import { Cgroup, NAMELESS, NO_POD, OF_POD, tellCgroup } from "./cgroups";
+import { cgroupOf, NAMELESS, NO_POD, OF_POD, tellCgroup } from "./cgroups";
 import {
   endUnheard,
   forgetEnded,
@@ -166,7 +166,7 @@ function retry(now: u64): void {
 function decide(unsettled: Unsettled, now: u64): bool {
   const localAddress = changetype<usize>(unsettled) + offsetof<Unsettled>("local0");
   const client = isClient(unsettled);
-  if (client && legOf(REDIRECTED, localAddress, unsettled.localPort, unsettled.netns)) {
+  if (client && legOf(REDIRECTED, localAddress, unsettled.localPort, unsettled.netns) != 0) {
     postLoopback(unsettled);
     return true;
   }
@@ -294,9 +294,9 @@ function unnamed(address: usize, unsettled: Unsettled, now: u64): bool {
 }
 
 /** Pods on the host's network have its addresses: theirs is what a cgroup of theirs says. */
-function byCgroup(owner: u32, row: usize, unsettled: Unsettled, now: u64): u32 {
-  if (!row || ownerOf(owner).type != NODE) return owner;
-  const cgroup = changetype<Cgroup>(row);
+function byCgroup(owner: u32, id: u64, unsettled: Unsettled, now: u64): u32 {
+  const cgroup = ownerOf(owner).type == NODE ? cgroupOf(id) : null;
+  if (!cgroup) return owner;
   if (cgroup.told == OF_POD) return cgroup.owner;
   return cgroup.told == NAMELESS && waits(unsettled, now) ? LATER : owner;
 }
@@ -305,8 +305,8 @@ function byCgroup(owner: u32, row: usize, unsettled: Unsettled, now: u64): u32 {
 function isNodeItself(unsettled: Unsettled, source: u32, client: bool): bool {
   if (ownerOf(source).type != NODE) return false;
   const remote = changetype<usize>(unsettled) + offsetof<Unsettled>("remote0");
-  const row = client ? unsettled.cgroup : legOf(FROM_NODE, remote, unsettled.remotePort, 0);
-  return row != 0 && changetype<Cgroup>(row).told == NO_POD;
+  const cgroup = cgroupOf(client ? unsettled.cgroup : legOf(FROM_NODE, remote, unsettled.remotePort, 0));
+  return cgroup != null && cgroup.told == NO_POD;
 }
 
 export function countForeign(): void {

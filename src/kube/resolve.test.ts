@@ -599,6 +599,14 @@ describe("a cgroup", () => {
     expect(names.take()).toEqual(["cgroup 5 later", "cgroup 5 edge-1", "cgroup 6 edge-1", "cgroup 7 none"]);
   });
 
+  test("that is told again is its pod's once", () => {
+    const { names, resolver } = setUp();
+    for (const id of [5n, 6n, 5n]) resolver.cgroup(id, path(uid));
+    names.take();
+    resolver.upsert(edge, 1n);
+    expect(names.take()).toEqual(["cgroup 5 edge-1", "cgroup 6 edge-1"]);
+  });
+
   test("of a static pod is its mirror's", () => {
     const { names, resolver } = setUp();
     const hash = "9f".repeat(16);

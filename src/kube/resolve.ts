@@ -170,7 +170,8 @@ export class Resolver {
       this.names.cgroup(id, "none");
       return;
     }
-    this.cgroups.set(uid, [...(this.cgroups.get(uid) ?? []), id]);
+    // The kernel side tells one that it has forgotten again.
+    this.cgroups.set(uid, [...new Set([...(this.cgroups.get(uid) ?? []), id])]);
     if (this.cgroups.size > CGROUPS_KEPT) this.cgroups.delete([...this.cgroups.keys()][0] ?? "");
     const row = this.rows.pod.get(this.mirrors.get(uid) ?? uid);
     this.names.cgroup(id, row === undefined ? "later" : this.names.owner(this.ownerOf(row)));
