@@ -1,8 +1,8 @@
 /** Histories as an API server tells them, in virtual time: the resolver and the core together. */
-import { beforeEach, expect, test } from "bun:test";
+import { beforeEach, describe, expect, test } from "bun:test";
 import type { Core } from "../core/core.ts";
-import { feed, load, type Snapshot, second } from "../core/fixture.ts";
-import type { PodRow, ServiceRow } from "./parse.ts";
+import { feed, load, type Snapshot, samples, second } from "../core/fixture.ts";
+import type { PodRow, Row, ServiceRow } from "./parse.ts";
 import { Resolver } from "./resolve.ts";
 
 let core: Core;
@@ -159,6 +159,70 @@ test("a Service that is deleted before its last connection has settled", () => {
   call("10.96.0.1:80", 5);
   resolver.remove("service", "shop/api", at(6));
   expect(links(8)).toEqual(["client > api:8080 api 1"]);
+});
+
+describe("a Service that is deleted is told at both ends", () => {
+  const slice = (addresses: string[]): Row => ({
+    ...{ type: "slice", key: "shop/api-x", namespace: "shop", service: "api", addresses },
+    ports: [{ name: "", port: 8080 }],
+  });
+  const both = (born: number) => {
+    call("10.96.0.1:80", born);
+    call("10.0.0.1:40000", born, { local: "10.0.0.7:8080", netns: 2, role: "server" });
+  };
+
+  beforeEach(() => {
+    resolver.upsert(pod("api", "10.0.0.7"), at(1));
+    resolver.upsert(slice(["10.0.0.7"]), at(1));
+    resolver.upsert(service("api", "10.96.0.1"), at(1));
+  });
+
+  test("of connections that have not settled, whatever else goes with it", () => {
+    both(5);
+    resolver.remove("service", "shop/api", at(6));
+    resolver.remove("slice", "shop/api-x", at(6.5));
+    resolver.remove("pod", "uid-api", at(6.8));
+    resolver.fresh(at(7));
+    expect(links(8)).toEqual(["client > api:8080 api 0", "client > api:8080 api 1"]);
+  });
+
+  test("until they have", () => {
+    resolver.remove("service", "shop/api", at(6));
+    resolver.fresh(at(17));
+    call("10.0.0.1:40000", 18, { local: "10.0.0.7:8080", netns: 2, role: "server", received: 5 });
+    expect(links(21)).toEqual(["client > api:8080 - 5"]);
+  });
+
+  test("but where another one leads there", () => {
+    resolver.upsert({ ...service("other", "10.96.0.2"), selector: ["app=api"] }, at(1));
+    call("10.0.0.1:40000", 5, { local: "10.0.0.7:8080", netns: 2, role: "server" });
+    expect(links(8)).toEqual(["client > api:8080 - 0"]);
+    resolver.remove("service", "shop/api", at(9));
+    call("10.96.0.2:80", 10);
+    call("10.0.0.1:40000", 10, { local: "10.0.0.7:8080", netns: 2, role: "server" });
+    expect(links(13)).toEqual(["client > api:8080 - 0", "client > api:8080 other 0", "client > other:8080 other 10"]);
+  });
+
+  test("and has its pods as its own when it is made again", () => {
+    resolver.remove("service", "shop/api", at(6));
+    resolver.upsert(service("api", "10.96.0.1"), at(7));
+    resolver.remove("service", "shop/api", at(8));
+    resolver.upsert(service("api", "10.96.0.3"), at(9));
+    resolver.fresh(at(60));
+    call("10.96.0.3:80", 61);
+    call("10.0.0.1:40000", 61, { local: "10.0.0.7:8080", netns: 2, role: "server" });
+    expect(links(64)).toEqual(["client > api:8080 api 0", "client > api:8080 api 1"]);
+    // Nobody has the pod any more once it is gone.
+    resolver.remove("service", "shop/api", at(65));
+    resolver.remove("pod", "uid-api", at(66));
+    const series = () => samples(core, at(200), 2n ** 64n - 1n).filter((line) => line.includes('name="api"')).length;
+    core.settle(at(70), ++sweeps);
+    core.settle(at(71), ++sweeps);
+    for (let n = 0; n < 3; n++) expect(series()).toBeGreaterThan(0);
+    resolver.fresh(at(80));
+    for (let n = 0; n < 3; n++) series();
+    expect(series()).toBe(0);
+  });
 });
 
 test("an address that moves to another node is no longer ours", () => {

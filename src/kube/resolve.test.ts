@@ -395,12 +395,13 @@ describe("a Service", () => {
     resolver.remove("pod", "uid-web-1", 4n);
     expect(names.take()).toEqual(["release 0.7 4", "dropPorts web-1"]);
     resolver.remove("service", "shop/web", 5n);
-    expect(names.take()).toEqual(["release 0.1 5", "dropPorts web-2"]);
-    // What dialled it just before is still to be settled.
+    // What dialled it just before is still to be settled, at both ends.
+    expect(names.take()).toEqual(["release 0.1 5", "dropPorts web-2", 'port web-2:8080 web-2:8080 "web"']);
     resolver.fresh(5n + 9_999_999_999n);
     resolver.fresh(5n + 10_000_000_000n);
     expect(names.take()).toEqual([
       `fresh ${5n + 9_999_999_999n}`,
+      "dropPorts web-2",
       "dropPorts web(Service web)",
       `fresh ${5n + 10_000_000_000n}`,
     ]);

@@ -179,12 +179,14 @@ export class Resolver {
 
   /** All that happened until then has been told. */
   fresh(at: bigint): void {
+    let left = false;
     for (const [key, since] of this.leaving) {
       if (at < since + LINGER) break;
-      this.leaving.delete(key);
-      const told = this.told.get(key);
-      if (told !== undefined && !this.rows.service.has(key)) this.dropService(key, told.owner);
+      this.endLeave(key);
+      this.dirty.add(key);
+      left = true;
     }
+    if (left) this.tellPorts();
     this.names.fresh(at);
   }
 
@@ -200,6 +202,7 @@ export class Resolver {
     const before = rows.get(row.key);
     if (before !== undefined && Bun.deepEquals(before, row)) return;
     rows.set(row.key, row);
+    if (row.type === "service") this.endLeave(row.key);
     const addresses = addressesOf(row);
     for (const address of before === undefined ? [] : addressesOf(before)) {
       if (!addresses.includes(address)) this.withdraw(address, row, at); // with the end that it tells now
@@ -217,11 +220,27 @@ export class Resolver {
     const row = this.rows[type].get(key);
     if (row === undefined) return;
     this.rows[type].delete(key);
-    if (type === "service") this.leaving.set(key, at);
+    if (type === "service") this.leave(key, at);
     for (const address of addressesOf(row)) this.withdraw(address, row, at);
     this.withdrawRest(row);
     if (row.type === "slice") this.indexSlice(key, row, undefined);
     this.touch(row);
+  }
+
+  /** A Service is deleted: what it led to stays told for its last connections, and is kept for them. */
+  private leave(key: string, at: bigint): void {
+    this.leaving.set(key, at);
+    for (const pair of this.pairsOf(key)) this.names.hold(ownerOfPair(pair));
+  }
+
+  /** Its last connections have settled, or it is there again. */
+  private endLeave(key: string): void {
+    if (!this.leaving.delete(key)) return;
+    for (const pair of this.pairsOf(key)) this.names.drop(ownerOfPair(pair));
+  }
+
+  private pairsOf(key: string): number[] {
+    return (this.targets.get(key) ?? []).flatMap(({ pairs }) => pairs);
   }
 
   /** What else than addresses is an object's. */
@@ -464,7 +483,9 @@ export class Resolver {
       this.dirty.delete(key);
       this.untold.add(key);
       const row = this.rows.service.get(key);
-      seen += 1 + this.serve(key, row === undefined ? [] : find(row));
+      seen += 1;
+      if (this.leaving.has(key)) for (const pair of this.pairsOf(key)) this.changed(ownerOfPair(pair), portOf(pair));
+      else seen += this.serve(key, row === undefined ? [] : find(row));
     }
     for (const owner of this.stale) {
       this.stale.delete(owner);
@@ -494,7 +515,7 @@ export class Resolver {
    * @returns how many backends it has
    */
   private serve(key: string, targets: Target[]): number {
-    const before = new Set(this.targets.get(key)?.flatMap(({ pairs }) => pairs));
+    const before = new Set(this.pairsOf(key));
     const after = new Set(targets.flatMap(({ pairs }) => pairs));
     for (const pair of before) if (!after.has(pair)) this.unlink(pair, key);
     for (const pair of after) if (!before.has(pair)) this.link(pair, key);
@@ -558,15 +579,21 @@ export class Resolver {
     for (const [port, { lead }] of this.nodePorts) this.names.port(owner, port, ...lead);
   }
 
-  /** The name of the one Service that leads to an owner's port, else "". */
+  /** The name of the one Service that leads to an owner's port, else of the one that did until just now, else "". */
   private onlyService(owner: number, port: number): string {
     let found = "";
+    let left: string | undefined;
     for (let served = this.servedBy.get(owner); served !== undefined; served = served.next) {
       if (served.port !== port) continue;
+      const { key } = served;
+      if (this.leaving.has(key)) {
+        left = left === undefined ? key.slice(key.indexOf("/") + 1) : "";
+        continue;
+      }
       if (found !== "") return "";
-      found = this.rows.service.get(served.key)?.name ?? "";
+      found = this.rows.service.get(key)?.name ?? "";
     }
-    return found;
+    return found || (left ?? "");
   }
 
   /** A Service's addresses belong to an owner of its own, whose ports lead to what is behind it. */
@@ -576,7 +603,6 @@ export class Resolver {
       this.forgetService(key);
       return;
     }
-    this.leaving.delete(key);
     const owner = this.names.owner(this.ownerOf(row));
     const dialled = (target: Target) => row.addresses.length > 0 || target.nodePort !== undefined;
     const ports = (this.targets.get(key) ?? []).filter(dialled).map(({ port, nodePort, fallback, pairs, behind }) => {
