@@ -229,7 +229,7 @@ const nothing = (): void => {};
 
 /** A core, and who tells it names; what it shows must stay in order, whatever it is told. */
 class Subject {
-  private readonly shown = new Map<string, number>();
+  private shown = new Map<string, number>();
   private now = 100n * second;
   private ids = 0;
 
@@ -249,6 +249,8 @@ class Subject {
     }
     this.now += 100n * second;
     core.settle(this.now, this.ids);
+    // A series that goes, as when a Service leads elsewhere, may come again at 0.
+    const shown = new Map<string, number>();
     for (const line of new TextDecoder().decode(core.render(this.now, 2n ** 64n - 1n)).split("\n")) {
       if (line === "" || line.startsWith("#")) continue;
       const [, series = "", value] =
@@ -257,8 +259,9 @@ class Subject {
       if (series.includes("_active")) continue;
       const before = this.shown.get(series) ?? 0;
       if (Number(value) < before) throw new Error(`${series} falls from ${before} to ${value}`);
-      this.shown.set(series, Number(value));
+      shown.set(series, Number(value));
     }
+    this.shown = shown;
     for (const link of core.links()) {
       if (!Number.isFinite(link.sent + link.received + link.port)) throw new Error(`no link: ${JSON.stringify(link)}`);
     }
