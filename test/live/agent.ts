@@ -6,7 +6,8 @@ import type { Subprocess } from "bun";
 import type { Link } from "../../src/serve/links.ts";
 import { type Ends, podList } from "../truth/truth.ts";
 
-const main = join(import.meta.dir, "../../src/main.ts");
+/** The agent from its sources. */
+const sources = [process.execPath, join(import.meta.dir, "../../src/main.ts")];
 
 /** Fast enough for a test, and nothing held back. */
 const quick = ["--interval", "200ms", "--settle", "200ms", "--grace", "5s", "--hold", "0"];
@@ -31,19 +32,25 @@ export interface FileAgent extends Agent {
 export async function runToEnd(
   args: string[],
   wrap: string[] = [],
+  program = sources,
 ): Promise<{ code: number; out: string; error: string }> {
-  const child = Bun.spawn([...wrap, process.execPath, main, ...args], { stdout: "pipe", stderr: "pipe" });
+  const child = Bun.spawn([...wrap, ...program, ...args], { stdout: "pipe", stderr: "pipe" });
   const [out, error] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   return { code: await child.exited, out, error };
 }
 
 /** Starts an agent with the names of two ends, or of a list, on a port of its own, and waits until it is attached. */
-export async function startAgent(names: Ends | object, flags: string[] = [], wrap: string[] = []): Promise<FileAgent> {
+export async function startAgent(
+  names: Ends | object,
+  flags: string[] = [],
+  wrap: string[] = [],
+  program = sources,
+): Promise<FileAgent> {
   const folder = await mkdtemp(join(tmpdir(), "ringside-"));
   await chmod(folder, 0o755); // another user's agent reads it too
   const identities = join(folder, "identities.json");
   await writeFile(identities, JSON.stringify("client" in names ? podList([names.client, names.server]) : names));
-  const agent = await launch(["--identities", identities, ...flags], wrap);
+  const agent = await launch(["--identities", identities, ...flags], wrap, program);
   const stop = async () => {
     const code = await agent.stop();
     await rm(folder, { recursive: true });
@@ -53,9 +60,9 @@ export async function startAgent(names: Ends | object, flags: string[] = [], wra
 }
 
 /** Starts an agent with these flags on a port of its own, and waits until it is attached. */
-export async function launch(flags: string[], wrap: string[] = []): Promise<Agent> {
+export async function launch(flags: string[], wrap: string[] = [], program = sources): Promise<Agent> {
   const args = ["run", "--listen", "127.0.0.1:0", ...quick, ...flags];
-  const child = Bun.spawn([...wrap, process.execPath, main, ...args], { stdout: "inherit", stderr: "pipe" });
+  const child = Bun.spawn([...wrap, ...program, ...args], { stdout: "inherit", stderr: "pipe" });
   let said = "";
   const url = await new Promise<string>((resolve, reject) => {
     (async () => {
