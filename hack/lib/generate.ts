@@ -5,6 +5,7 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { RingsideError } from "../../src/errors.ts";
+import { chartPage } from "./generate-chart.ts";
 import { familiesForCore } from "./generate-families.ts";
 import { metricsPage } from "./generate-metrics.ts";
 
@@ -144,6 +145,7 @@ if (import.meta.main) {
       relative(top, object),
     ]),
     ["wasm/families.ts", familiesForCore(), "src/core/families.ts"],
+    ["chart/README.md", chartPage(), "chart/values.yaml and hack/lib/chart.md"],
     ["docs/metrics.md", await metricsPage(), "src/core/families.ts and src/serve/metrics.ts"],
   ];
   for (const [path, text, source] of files) {

@@ -8,7 +8,7 @@ import type { Access } from "../../src/kube/client.ts";
 import { inCluster } from "../../src/kube/incluster.ts";
 
 const programs = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "ringside/kind/bin");
-const ADMIN = "admin-token";
+export const ADMIN = "admin-token";
 /** The API server is ready in some 3 s; a loaded machine takes longer. */
 const READY_MS = 60_000;
 
