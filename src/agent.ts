@@ -26,6 +26,9 @@ const DRAIN_MS = 100;
 /** Ready without names, where they take longer: an API server that is gone is no outage of ours. */
 const NAMES_MS = 10_000;
 
+/** Without a sweep for so long, or for four intervals, a new start is due: /healthz says so. */
+const STUCK_MS = 60_000;
+
 const ns = (milliseconds: number): bigint => BigInt(Math.round(milliseconds * 1e6));
 
 /** Boot time in ns of a wall clock's milliseconds. */
@@ -68,7 +71,10 @@ export async function agent(options: RunOptions): Promise<void> {
   const webFile = await openWebFile(options);
   const metrics = new SelfMetrics(core, identities, webFile);
   const web = webFile?.current ?? OPEN;
-  const server = serve(options.listen, { core, metrics, scrapers, now: bootNs, web });
+  let sweptAt: number | undefined;
+  const alive = (): boolean =>
+    sweptAt === undefined || performance.now() - sweptAt < Math.max(STUCK_MS, 4 * options.interval);
+  const server = serve(options.listen, { core, metrics, scrapers, now: bootNs, web, alive });
   if (webFile) webFile.onChange = (changed) => server.use(changed);
   const probe = await Probe.attach(options);
   await probe.seed().catch((error: Error) => {
@@ -87,6 +93,7 @@ export async function agent(options: RunOptions): Promise<void> {
   const sweep = (): void => {
     sweeping.time(() => probe.sweep(core));
     settle();
+    sweptAt = performance.now();
     if (scrapers.abandoned(bootNs())) core.abandon(bootNs());
   };
   const drain = (): void => {

@@ -1,7 +1,7 @@
-/** The chart's README from hack/lib/chart.md and the comments of its values. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { isMap, isNode, isScalar, parseDocument, type YAMLMap } from "yaml";
+import { code, formatted, table } from "./markdown.ts";
 
 const top = join(import.meta.dir, "../..");
 
@@ -37,12 +37,11 @@ export function values(yaml: string): Value[] {
   return found;
 }
 
-const cell = (text: string): string => text.replaceAll("|", "\\|");
-
+/** chart/README.md: the prose of chart.md, and the table of all values. */
 export function chartPage(): string {
-  const rows = values(readFileSync(join(top, "chart/values.yaml"), "utf8")).map(({ key, type, default: value, text }) =>
-    ["", `\`${key}\``, type, `\`${cell(JSON.stringify(value))}\``, cell(text), ""].join(" | ").trim(),
+  const rows = values(readFileSync(join(top, "chart/values.yaml"), "utf8")).map(
+    ({ key, type, default: value, text }) => [code(key), type, code(JSON.stringify(value)), text],
   );
-  const table = ["| key | type | default | meaning |", "| --- | --- | --- | --- |", ...rows].join("\n");
-  return readFileSync(join(top, "hack/lib/chart.md"), "utf8").replace("<!-- values -->", () => table);
+  const page = readFileSync(join(top, "hack/lib/chart.md"), "utf8");
+  return formatted(page.replace("{{values}}", () => table(["key", "type", "default", "meaning"], rows)));
 }

@@ -1,17 +1,8 @@
 import { join } from "node:path";
 import { Core } from "../../src/core/core.ts";
 import { type Family, families, labels } from "../../src/core/families.ts";
-import { RingsideError } from "../../src/errors.ts";
 import { SelfMetrics } from "../../src/serve/metrics.ts";
-
-const root = join(import.meta.dir, "../..");
-const cell = (text: string): string => text.replaceAll("|", "\\|");
-const code = (text: string): string => `\`${text}\``;
-
-function table(head: string[], rows: string[][]): string {
-  const line = (cells: string[]) => `| ${cells.map(cell).join(" | ")} |`;
-  return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
-}
+import { code, formatted, table } from "./markdown.ts";
 
 function labelsOf({ rows, byReason, reporter }: Family): string {
   const own = rows === "link" ? `those of links${byReason ? ", `reason`" : ""}` : labels[rows].map(code).join(", ");
@@ -32,21 +23,9 @@ function familyTable(of: (family: Family) => boolean): string {
   return table(["family", "type", "labels", "unit", "meaning", "for example"], rows);
 }
 
-/** As the style check has Markdown. */
-function formatted(page: string): string {
-  const biome = [process.execPath, join(root, "node_modules/.bin/biome")];
-  const { exitCode, stdout, stderr } = Bun.spawnSync([...biome, "format", "--stdin-file-path=docs/metrics.md"], {
-    cwd: root,
-    stdin: Buffer.from(page),
-  });
-  if (exitCode !== 0)
-    throw new RingsideError("format", "docs/metrics.md", "Run hack/setup test.", { cause: String(stderr) });
-  return stdout.toString();
-}
-
 /** docs/metrics.md: the prose of metrics.md, and the tables of what there is. */
 export async function metricsPage(): Promise<string> {
-  const core = await Core.load(join(root, "build/core.wasm"));
+  const core = await Core.load(join(import.meta.dir, "../../build/core.wasm"));
   const own = new SelfMetrics(core, undefined).describe();
   const tables = new Map([
     ["pods", familyTable(({ rows }) => rows !== "link")],

@@ -53,6 +53,7 @@ const lib = library("libbpf.so.1", {
   bpf_program__attach_iter: { args: [pointer, pointer], returns: pointer },
   bpf_link__fd: { args: [pointer], returns: i32 },
   bpf_link__destroy: { args: [pointer], returns: i32 },
+  bpf_map_create: { args: [u32, pointer, u32, u32, u32, pointer], returns: i32 },
   bpf_iter_create: { args: [i32], returns: i32 },
   bpf_enable_stats: { args: [i32], returns: i32 },
   bpf_obj_get_info_by_fd: { args: [i32, pointer, pointer], returns: i32 },
@@ -87,6 +88,9 @@ const BPF_STATS_RUN_TIME = 0;
 /** linux/btf.h */
 const BTF_KIND_TYPEDEF = 8;
 const BTF_KIND_FUNC = 12;
+
+/** linux/bpf.h, enum bpf_map_type */
+const BPF_MAP_TYPE_ARRAY = 2;
 
 const errno = (): number => read.i32(libc.__errno_location() as Pointer, 0);
 const errorText = (code: number): string => String(libc.strerror(code));
@@ -313,4 +317,11 @@ const timespec = new BigInt64Array(2);
 export function bootNs(): bigint {
   libc.clock_gettime(CLOCK_BOOTTIME, ptr(timespec));
   return (timespec[0] as bigint) * 1_000_000_000n + (timespec[1] as bigint);
+}
+
+/** Whether the system call bpf() comes through at all: a map of one number is made, and is gone. */
+export function mayCallBpf(): boolean {
+  const fd = lib.bpf_map_create(BPF_MAP_TYPE_ARRAY, null, 4, 4, 1, null);
+  if (fd >= 0) libc.close(fd);
+  return fd >= 0;
 }

@@ -16,6 +16,7 @@ let now: bigint;
 let sockets: Socket[];
 /** How often the exposition was rendered. */
 let asked: number;
+let alive: boolean;
 
 beforeEach(async () => {
   const core = await load();
@@ -38,7 +39,9 @@ beforeEach(async () => {
     asked++;
     return render(...args);
   };
-  server = serve({ hostname: "127.0.0.1", port: 0 }, { core, metrics, scrapers, now: () => now });
+  alive = true;
+  const parts = { core, metrics, scrapers, now: () => now, alive: () => alive };
+  server = serve({ hostname: "127.0.0.1", port: 0 }, parts);
   sockets = [];
 });
 
@@ -190,4 +193,12 @@ test("an error while rendering is told, and leaves no rendering behind", async (
   for (let i = 0; i < 5; i++) await expect(exposition.read("any", false, () => {})).rejects.toThrow("no");
   broken = false;
   expect(await exposition.read("any", false, () => {})).toBeDefined();
+});
+
+test("where the sweep has stopped, /healthz says so, and metrics are still served", async () => {
+  expect((await get("/healthz")).status).toBe(200);
+  alive = false;
+  const answer = await get("/healthz");
+  expect([answer.status, await answer.text()]).toEqual([503, "the sweep no longer runs\n"]);
+  expect((await get("/metrics")).status).toBe(200);
 });

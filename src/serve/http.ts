@@ -18,6 +18,8 @@ export interface Parts {
   now: () => bigint;
   /** TLS, users and headers; OPEN by default. */
   web?: Web;
+  /** False where only a new start may help: /healthz answers 503 then. Always true by default. */
+  alive?: () => boolean;
 }
 
 export interface Server {
@@ -34,7 +36,9 @@ const text = (status: number, body: string, headers: Record<string, string> = {}
   new Response(`${body}\n`, { status, headers });
 
 /** @throws RingsideError where the address cannot be had */
-export function serve(address: Address, { core, metrics, scrapers, now, web = OPEN }: Parts): Server {
+export function serve(address: Address, parts: Parts): Server {
+  const { core, metrics, scrapers, now, alive = () => true } = parts;
+  let { web = OPEN } = parts;
   let isReady = false;
   const exposition = new Exposition<Form>({
     now,
@@ -73,7 +77,7 @@ export function serve(address: Address, { core, metrics, scrapers, now, web = OP
       case "/metrics":
         return scrape(request, from);
       case "/healthz":
-        return text(200, "ok");
+        return alive() ? text(200, "ok") : text(503, "the sweep no longer runs");
       case "/readyz":
         return isReady ? text(200, "ready") : text(503, "not attached yet, or still without names");
       case "/api/links":

@@ -83,6 +83,17 @@ describe.each(["amd64", "arm64"])("%s", (architecture) => {
   });
 });
 
+if (process.env.RINGSIDE_TEST_ALL) {
+  test("arm64: check works there, in an emulated machine", async () => {
+    const file = `${join(roots.arm64!, "usr/bin/ringside")}=ringside`;
+    const said = await $`${top}/hack/vm --file ${file} 6.1-arm64 ./ringside check --json`.text();
+    const { uses, backends } = JSON.parse(said.slice(said.indexOf("{")));
+    expect(uses).toBe("tracepoint");
+    // The one object that is another one there.
+    expect(backends.find(({ backend }: { backend: string }) => backend === "kprobe").works).toBe(true);
+  }, 600_000);
+}
+
 // Another uid as a runtime with ambient capabilities starts it; Kubernetes has none yet.
 describe.each([0, 65534])("as uid %d, in a read-only root with BPF and PERFMON alone", (uid) => {
   let bare: string[];

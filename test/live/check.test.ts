@@ -1,4 +1,7 @@
 import { expect, test } from "bun:test";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { $ } from "bun";
 import type { MachineCheck } from "../../src/bpf/check.ts";
 import { trafficEnds } from "../truth/traffic.ts";
 import { runToEnd, startAgent } from "./agent.ts";
@@ -32,5 +35,20 @@ test("check without the capabilities says so, and exits with 1", async () => {
     out:
       "cannot load the BPF programs: uid 65534 lacks the capabilities BPF and PERFMON. " +
       "Run as root, or add BPF and PERFMON to the container's capabilities.\n",
+  });
+});
+
+test("check tells a seccomp profile that forbids bpf() from a missing capability", async () => {
+  const build = join(import.meta.dir, "../../build/test");
+  const forbid = join(build, "forbid");
+  await mkdir(build, { recursive: true });
+  await $`gcc -O2 -Wall -Wextra -Werror -o ${forbid} ${join(import.meta.dir, "forbid.c")}`;
+  const { code, out } = await runToEnd(["check"], [forbid]);
+  expect({ code, out }).toEqual({
+    code: 1,
+    out:
+      "cannot load the BPF programs: the capabilities are there, but the seccomp profile forbids bpf(). " +
+      "Use a profile that allows bpf and perf_event_open, as containerd's RuntimeDefault, or Unconfined: " +
+      "in the chart seccompProfile.type, or openshift.enabled.\n",
   });
 });
