@@ -5,7 +5,8 @@ ARG BUILDPLATFORM
 FROM --platform=$BUILDPLATFORM $BASE AS build
 WORKDIR /ringside
 COPY package.json bun.lock bunfig.toml ./
-COPY hack hack
+COPY hack/setup hack/setup
+COPY hack/lib/env hack/lib/env
 RUN hack/setup build
 COPY . .
 ARG TARGETARCH

@@ -193,6 +193,13 @@ describe("top", () => {
         "Start an agent with `ringside run`, or give the address of one with --url.",
     );
   });
+  test("says why the agents of a Service may have no pods", async () => {
+    // As `helm test` asks, in a namespace where none may run.
+    expect(await refused("http://ringside.ringside.svc:12020")).toEndWith(
+      "See `kubectl describe daemonset`: at another Pod Security level than privileged the agents get no pods; " +
+        "and `kubectl logs -c check`.",
+    );
+  });
   test("says that something else answers", async () => {
     expect(await refused(serve(() => new Response("no", { status: 404 })))).toContain(
       ": the answer is 404 Not Found. ",

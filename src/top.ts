@@ -190,7 +190,10 @@ async function fetchLinks(url: string): Promise<LinksReport> {
   } catch (error) {
     // Bun's own words for it ask whether the computer is online.
     const cause = (error as { code?: unknown }).code === "ECONNREFUSED" ? new Error("nothing listens there") : error;
-    const remedy = "Start an agent with `ringside run`, or give the address of one with --url.";
+    // A Service's name, as `helm test` asks by it. It leads nowhere while no pod of it is ready.
+    const remedy = /\.svc(:\d+)?\/?$/.test(url)
+      ? "See `kubectl describe daemonset`: at another Pod Security level than privileged the agents get no pods; and `kubectl logs -c check`."
+      : "Start an agent with `ringside run`, or give the address of one with --url.";
     throw new RingsideError("read the links of an agent", url, remedy, { cause });
   }
 }

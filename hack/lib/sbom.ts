@@ -109,7 +109,7 @@ const image = described(
 );
 const contents = [...packages.map((p) => id("Package", p.name)), ...files.map(({ SPDXID }) => SPDXID)];
 // The time of the sources, so that the same sources give the same list.
-const created = new Date(Number(process.env.SOURCE_DATE_EPOCH ?? 0) * 1000).toISOString().replace(".000", "");
+const created = new Date(Number(process.env.SOURCE_DATE_EPOCH) * 1000).toISOString().replace(".000", "");
 const all = createHash("sha256").update(JSON.stringify(files)).digest("hex");
 console.log(
   JSON.stringify(

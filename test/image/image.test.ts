@@ -78,6 +78,13 @@ describe.each(["amd64", "arm64"])("%s", (architecture) => {
       );
       expect(found).toContain(`usr/share/doc/${name}/copyright`);
     }
+    expect(list.creationInfo.created).toBe(
+      (
+        await $`git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ`
+          .env({ ...process.env, TZ: "UTC" })
+          .text()
+      ).trim(),
+    );
     const ids = [...list.packages, ...list.files].map(({ SPDXID }) => SPDXID);
     expect(new Set(ids).size).toBe(ids.length);
   });
