@@ -1,0 +1,348 @@
+/**
+ * Real Prometheuses that scrape a real agent beside the shop of hack/demo, as an annotation scrape does and under both
+ * settings of honor_labels, answer every query of the dashboards, and evaluate every rule.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { $, type Subprocess } from "bun";
+import { Agent } from "../../hack/shop/agent.ts";
+import { inPod, nodes, pods, tenant } from "../../hack/shop/cluster.ts";
+import { refuseSecond } from "../../hack/shop/network.ts";
+import { Shop } from "../../hack/shop/shop.ts";
+import { settled } from "../live/agent.ts";
+import {
+  type Dashboard,
+  dashboards,
+  escaped,
+  interpolate,
+  type Panel,
+  type Target,
+  type Variable,
+  variablesOf,
+} from "./grafana.ts";
+import { type Labels, rulesFile, selector } from "./promtool.ts";
+
+interface Row {
+  metric: Labels;
+  values: number[];
+}
+
+/** Of Prometheus' answer; a histogram counts as its count. */
+interface Sample {
+  metric: Labels;
+  value?: [number, string];
+  values?: [number, string][];
+  histogram?: [number, { count: string }];
+  histograms?: [number, { count: string }][];
+}
+
+class Prometheus {
+  private constructor(
+    readonly child: Subprocess,
+    readonly url: string,
+    readonly folder: string,
+  ) {}
+
+  /** Scrapes the agent once a second, with the labels of an annotation scrape, and evaluates the rules as often. */
+  static async start(program: string, target: string, honored: boolean, flags: string[] = []): Promise<Prometheus> {
+    const folder = await mkdtemp(join(tmpdir(), "ringside-"));
+    const rules = (await Bun.file(rulesFile).text()).replace(/^ {4}interval: .*$/gm, "    interval: 1s");
+    await writeFile(join(folder, "ringside.rules.yaml"), rules);
+    const labels = { namespace: "monitoring", pod: "ringside-7vx2q", node: "node-1" };
+    const config = {
+      global: { scrape_interval: "1s", evaluation_interval: "1s" },
+      rule_files: ["ringside.rules.yaml"],
+      scrape_configs: [
+        { job_name: "kubernetes-pods", honor_labels: honored, static_configs: [{ targets: [target], labels }] },
+      ],
+    };
+    await writeFile(join(folder, "prometheus.yml"), JSON.stringify(config));
+    const free = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response() });
+    const url = `http://127.0.0.1:${free.port}`;
+    await free.stop();
+    const child = Bun.spawn(
+      [
+        program,
+        `--config.file=${folder}/prometheus.yml`,
+        `--storage.tsdb.path=${folder}/data`,
+        `--web.listen-address=${new URL(url).host}`,
+        "--log.level=error",
+        ...flags,
+      ],
+      { stdout: "ignore", stderr: "inherit" },
+    );
+    return new Prometheus(child, url, folder);
+  }
+
+  async get<T>(path: string, parameters: Labels = {}): Promise<T> {
+    const response = await fetch(`${this.url}/api/v1/${path}?${new URLSearchParams(parameters)}`);
+    const answer = (await response.json()) as { status: string; data: T; error?: string };
+    if (answer.status !== "success") throw new Error(`${parameters.query ?? path}: ${answer.error}`);
+    return answer.data;
+  }
+
+  /** @param range from and to, in seconds; without it the last value */
+  async query(query: string, range?: [number, number]): Promise<Row[]> {
+    const { result } = range
+      ? await this.get<{ result: Sample[] }>("query_range", {
+          query,
+          start: `${range[0]}`,
+          end: `${range[1]}`,
+          step: "1",
+        })
+      : await this.get<{ result: Sample[] }>("query", { query });
+    return result.map(({ metric, value, values, histogram, histograms }) => ({
+      metric,
+      values: [
+        ...[value ?? [], ...(values ?? [])].filter((sample) => sample.length > 0).map((sample) => Number(sample[1])),
+        ...[...(histogram ? [histogram] : []), ...(histograms ?? [])].map(([, { count }]) => Number(count)),
+      ],
+    }));
+  }
+
+  async stop(): Promise<void> {
+    this.child.kill();
+    await this.child.exited;
+    await rm(this.folder, { recursive: true });
+  }
+}
+
+const folder = join(tmpdir(), `ringside-rules-${process.pid}`);
+const boards = await dashboards();
+const settings = ["honor_labels: true", "honor_labels: false", "native histograms"] as const;
+/** Where Grafana would put an interval that fits the graph. */
+const intervals = { __rate_interval: "10s", __range: "1m" };
+/** Only an API server gives these; here names come from a file. */
+const ofAnApiServer = ["Age of names", "Requests that failed"];
+
+/** Nobody's address, on the second node: outside of the cluster. */
+const outside = "203.0.113.7";
+const answering = `Bun.listen({ hostname: "${outside}", port: 443, socket: { data: (socket) => socket.write("answer") } })`;
+const asking = `
+  const socket = await Bun.connect({ hostname: "${outside}", port: 443, socket: { data() {} } });
+  setInterval(() => socket.write("question"), 100);
+`;
+
+/** A pod of the shop calls somebody outside, until the shop closes. */
+async function callOutside(): Promise<void> {
+  const { namespace } = nodes[1]!;
+  await $`ip -n ${namespace} address add ${outside}/32 dev lo`;
+  Bun.spawn(["ip", "netns", "exec", namespace, process.execPath, "-e", answering]);
+  await settled(async () => {
+    const listening = await $`ip netns exec ${namespace} ss -Hltn sport = :443`.text();
+    return listening ? [] : ["nobody listens"];
+  });
+  Bun.spawn(inPod(pods.web[1], [process.execPath, "-e", asking]));
+}
+
+let shop: Shop;
+let agent: Agent;
+let began: number;
+const servers = new Map<(typeof settings)[number], Prometheus>();
+
+beforeAll(async () => {
+  refuseSecond();
+  const newer = (await $`${join(import.meta.dir, "../../hack/lib/prometheus-3")}`.text()).trim();
+  shop = new Shop(folder);
+  shop.close();
+  await $`mkdir ${folder}`;
+  agent = await Agent.start(folder);
+  const target = new URL(agent.url).host;
+  began = Date.now() / 1000;
+  servers.set("honor_labels: true", await Prometheus.start("prometheus", target, true));
+  servers.set("honor_labels: false", await Prometheus.start("prometheus", target, false));
+  servers.set(
+    "native histograms",
+    await Prometheus.start(newer, target, false, ["--enable-feature=native-histograms"]),
+  );
+  for (const server of servers.values()) {
+    const up = async () =>
+      (await server.query("up").catch(() => [])).some(({ values }) => values[0] === 1) ? [] : ["down"];
+    expect(await settled(up, 60_000)).toEqual([]);
+  }
+  await Bun.sleep(4000); // the agent knows its scrapers, and what comes is born at zero
+  await shop.open();
+  await shop.once();
+  await callOutside();
+  await Bun.sleep(20_000);
+}, 180_000);
+
+afterAll(async () => {
+  shop?.close();
+  await agent?.stop();
+  for (const server of servers.values()) await server.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** What a variable offers, as Grafana's data source for Prometheus reads its query. */
+async function offered(server: Prometheus, variable: Variable, values: Labels): Promise<string[]> {
+  const query = interpolate((variable.query as { query: string }).query, values);
+  const [, metric, label] = /^label_values\((.+), (\w+)\)$/.exec(query) ?? [];
+  if (label) return server.get<string[]>(`label/${label}/values`, { "match[]": metric! });
+  const [, promql] = /^query_result\((.+)\)$/.exec(query) ?? [];
+  if (!promql) throw new Error(`what kind of variable is ${query}?`);
+  const regex = new RegExp(variable.regex.slice(1, -1));
+  return (await server.query(promql)).flatMap(({ metric }) => regex.exec(selector(metric))?.[1] ?? []);
+}
+
+/** What a reader of the shop would choose. */
+const choice: Record<string, string> = { namespace: tenant, workload: "api" };
+
+/** The variables of a dashboard: with one value each, and where it is possible with all. */
+async function chosen(server: Prometheus, board: Dashboard): Promise<Labels[]> {
+  const [one, all]: [Labels, Labels] = [{ ...intervals }, { ...intervals }];
+  for (const variable of board.templating.list.filter(({ type }) => type === "query")) {
+    const values = await offered(server, variable, one);
+    const value = choice[variable.name] ?? values[0]!;
+    expect(values, `${board.title}: ${variable.name}`).toContain(value);
+    one[variable.name] = variable.multi ? `(${escaped(value)}|nothing)` : value;
+    all[variable.name] = variable.allValue ?? value;
+  }
+  return [one, all];
+}
+
+const ask = (server: Prometheus, { expr, instant }: Target, values: Labels): Promise<Row[]> =>
+  server.query(interpolate(expr, values), instant ? undefined : [began, Date.now() / 1000]);
+
+const queries = boards.flatMap((board) =>
+  board.panels.flatMap((panel) => (panel.targets ?? []).map((target) => ({ board, panel, target }))),
+);
+
+/** The label sets of a query's rows, in order. */
+const rowsOf = (rows: Row[]): string[] => rows.map(({ metric }) => selector(metric)).sort();
+
+describe.each([...settings])("%s", (setting) => {
+  test("every query of every dashboard has rows", async () => {
+    const server = servers.get(setting)!;
+    const empty: string[] = [];
+    for (const board of boards) {
+      for (const values of await chosen(server, board)) {
+        for (const { panel, target } of queries.filter((query) => query.board === board)) {
+          const rows = await ask(server, target, values);
+          if (!rows.some((row) => row.values.some(Number.isFinite))) empty.push(panel.title);
+        }
+      }
+    }
+    expect([...new Set(empty)].sort()).toEqual(ofAnApiServer);
+  }, 60_000);
+
+  test("bytes a minute are there by port and pod, whatever the scrape does to our namespace", async () => {
+    const panel = boards.flatMap((board) => board.panels).find(({ title }) => title.startsWith("Bytes a minute"))!;
+    const rows = await ask(servers.get(setting)!, panel.targets![0]!, { ...intervals, namespace: `(${tenant})` });
+    const serving = [...pods.web, ...pods.api, ...pods.db];
+    expect(rowsOf(rows)).toEqual(
+      serving.map(({ name, port }) => selector({ name, namespace: tenant, port: `${port}` })).sort(),
+    );
+    for (const { values } of rows) expect(Math.max(...values)).toBeGreaterThan(0);
+  });
+
+  test("the graph is the shop, and each of its edges has both ends", async () => {
+    const panel = boards.flatMap((board) => board.panels).find(({ type }) => type === "nodeGraph")!;
+    const [nodes, edges] = await Promise.all(
+      ["nodes", "edges"].map((refId) =>
+        ask(servers.get(setting)!, panel.targets!.find((target) => target.refId === refId)!, {
+          ...intervals,
+          namespace: `(${tenant})`,
+        }),
+      ),
+    );
+    const ids = nodes!.map(({ metric }) => metric.id!);
+    expect(new Set(ids).size).toBe(ids.length);
+    for (const { metric } of nodes!) expect(Object.keys(metric).sort()).toEqual(["id", "subtitle", "title"]);
+    for (const { metric } of edges!) {
+      expect(ids).toContain(metric.source!);
+      expect(ids).toContain(metric.target!);
+      expect(metric.id).toBe(`${metric.source} ${metric.target}`);
+    }
+    expect(edges!.map(({ metric }) => metric.id!).sort()).toEqual([
+      "shop/api/Deployment shop/db/StatefulSet",
+      "shop/load/Deployment shop/web/Deployment",
+      "shop/web/Deployment /external/External",
+      "shop/web/Deployment shop/api/Deployment",
+    ]);
+  });
+
+  test("every rule is evaluated, and a link costs the seven series that docs/alerts.md says", async () => {
+    const server = servers.get(setting)!;
+    const { groups } = await server.get<{
+      groups: { rules: { name: string; health: string; lastError?: string }[] }[];
+    }>("rules");
+    const rules = groups.flatMap(({ rules }) => rules);
+    expect(rules.length).toBeGreaterThan(30);
+    expect(rules.filter(({ health }) => health !== "ok")).toEqual([]);
+    const link = `source_workload="web",destination_workload="api"`;
+    const each = await server.query(`count by (__name__) ({__name__=~"link:.+",${link}})`);
+    expect(each.map(({ metric, values }) => [metric.__name__!, ...values] as const).sort()).toEqual([
+      ["link:kube_ebpf_link_bytes:rate5m", 1],
+      ["link:kube_ebpf_link_connects:rate5m", 1],
+      ["link:kube_ebpf_link_exchange_seconds:mean5m", 1],
+      ["link:kube_ebpf_link_gap_seconds:mean5m", 1],
+      ["link:kube_ebpf_link_requests:rate5m", 1],
+      ["link:kube_ebpf_link_response_seconds:mean5m", 1],
+      ["link:kube_ebpf_link_round_trip_seconds:mean5m", 1],
+    ]);
+    const mean = async (name: string) =>
+      (await server.query(`link:kube_ebpf_link_${name}_seconds:mean5m{${link}}`))[0]!.values[0]!;
+    expect(await mean("round_trip")).toBeGreaterThan(await mean("response"));
+  });
+});
+
+test("both settings of honor_labels give the same rows", async () => {
+  const [yes, no] = [servers.get("honor_labels: true")!, servers.get("honor_labels: false")!];
+  for (const board of boards) {
+    const [values] = await chosen(yes, board);
+    expect(await chosen(no, board).then(([others]) => others)).toEqual(values!);
+    for (const { panel, target } of queries.filter((query) => query.board === board)) {
+      const rows = [await ask(yes, target, values!), await ask(no, target, values!)];
+      expect(rowsOf(rows[1]!), `${board.title}: ${panel.title}`).toEqual(rowsOf(rows[0]!));
+    }
+  }
+}, 60_000);
+
+const unitsOf = ({ fieldConfig, options }: Panel): (string | undefined)[] => {
+  if (options?.nodes) return [options.nodes.mainStatUnit, options.edges?.mainStatUnit];
+  if (options?.yAxis) return [options.yAxis.unit];
+  const columns = fieldConfig!.overrides.flatMap(({ properties }) => properties.filter(({ id }) => id === "unit"));
+  return columns.length > 0 ? columns.map(({ value }) => value) : [fieldConfig!.defaults.unit];
+};
+
+test.each(boards)("$file is whole: ids, places, units, variables, data source", (board) => {
+  expect(board.schemaVersion).toBeGreaterThanOrEqual(38); // Grafana 10.0
+  expect(board.uid).toBe(board.file.replace(".json", ""));
+  const { panels, templating } = board;
+  expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length);
+  const cells = panels.flatMap(({ gridPos: { x, y, w, h } }) =>
+    Array.from({ length: w * h }, (_, cell) => `${x + (cell % w)},${y + Math.floor(cell / w)}`),
+  );
+  expect(new Set(cells).size).toBe(cells.length);
+  for (const { gridPos } of panels) expect(gridPos.x + gridPos.w).toBeLessThanOrEqual(24);
+
+  const known = new Set([...templating.list.map(({ name }) => name), ...Object.keys(intervals)]);
+  const used = new Set(variablesOf(JSON.stringify({ panels, list: templating.list })));
+  expect([...used].filter((name) => !known.has(name))).toEqual([]);
+  expect(templating.list.filter(({ name }) => !used.has(name))).toEqual([]);
+
+  const shown = panels.filter(({ type }) => type !== "row");
+  expect(shown.length).toBeGreaterThan(10);
+  for (const panel of shown) {
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: Grafana's
+    expect(panel.datasource, panel.title).toEqual({ type: "prometheus", uid: "${datasource}" });
+    for (const unit of unitsOf(panel)) expect(unit, panel.title).toBeString();
+    const refs = panel.targets!.map(({ refId }) => refId);
+    expect(new Set(refs).size).toBe(refs.length);
+    if (!panel.targets!.some(({ format }) => format === "table")) continue;
+    // Grafana names the value of a table after its query, where a panel has more than one. A table shows it by a new
+    // name; the graph wants a field that is really called mainstat, and Grafana joins what still has a time.
+    const values = refs.map((refId) => `Value #${refId}`);
+    const [first, second] = panel.transformations!.map(({ id, options }) => ({ id, ...options }));
+    if (panel.type === "nodeGraph") {
+      expect(first).toMatchObject({ id: "organize", excludeByName: { Time: true } });
+      expect(second).toMatchObject({ id: "calculateField", alias: "mainstat", reduce: { include: values } });
+    } else {
+      expect(first).toMatchObject({ id: "merge" });
+      expect(Object.keys(second!.renameByName!)).toEqual(expect.arrayContaining(values));
+    }
+  }
+});
