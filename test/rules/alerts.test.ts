@@ -90,6 +90,8 @@ test(
         requests: 5,
         ...(minute < event ? {} : { response: 0.1, roundTrip: 0.2 }),
       }),
+      // Half a day old, and grown.
+      young: (minute) => (minute < 12.5 * hour ? undefined : times(minute < event - 60 ? 1 : 5)),
       newborn: (minute) => (minute >= event ? times(5) : undefined),
     };
     const bad: Record<string, (minute: number) => Partial<Minute> | undefined> = {
