@@ -24,14 +24,20 @@ class Address {
   high: u64;
   low: u64;
   newest: usize;
+  /** What was seen of its sockets; 0 for most, which are other nodes'. */
+  sight: usize;
   /** The node in whose network namespace it was seen, else external. */
   host: u32;
-  /** The network namespace that was seen to have it last, and the births of its first and last socket there. */
-  netns: u32;
+}
+
+@unmanaged
+class Sight {
+  /** The births of the first and last socket of the network namespace that was seen to have the address last. */
   since: u64;
   latest: u64;
   /** The birth of the last socket that another network namespace had at it before, 0 if none had. */
   before: u64;
+  netns: u32;
 }
 
 @unmanaged
@@ -132,35 +138,37 @@ export function generationAt(address: usize, time: u64): Generation | null {
  */
 export function seenAt(address: usize, born: u64, netns: u32): void {
   const row = get(address);
-  let was = boundary(row);
-  if (row.netns == netns) {
-    row.latest = max(row.latest, born);
-    if (born > row.before) row.since = min(row.since, born);
-  } else if (born < row.since) {
-    row.before = max(row.before, born);
+  if (!row.sight) row.sight = allocate(offsetof<Sight>());
+  const sight = changetype<Sight>(row.sight);
+  let was = boundary(sight);
+  if (sight.netns == netns) {
+    sight.latest = max(sight.latest, born);
+    if (born > sight.before) sight.since = min(sight.since, born);
+  } else if (born < sight.since) {
+    sight.before = max(sight.before, born);
   } else {
-    row.before = row.latest;
-    row.netns = netns;
-    row.since = born;
-    row.latest = born;
+    sight.before = sight.latest;
+    sight.netns = netns;
+    sight.since = born;
+    sight.latest = born;
     was = 0; // another pair of owners
   }
-  if (row.before && boundary(row) != was) cut(row, was);
+  if (sight.before && boundary(sight) != was) cut(row, sight, was);
 }
 
 /** A client is born a moment before its server's end, so the peers of both sockets fall on their own side of the middle. */
-function boundary(row: Address): u64 {
-  return row.before + (row.since - row.before) / 2;
+function boundary(sight: Sight): u64 {
+  return sight.before + (sight.since - sight.before) / 2;
 }
 
 /** Ends the generation that was told to end later, or ended at `was` by what had been seen until now. */
-function cut(row: Address, was: u64): void {
-  const end = boundary(row);
+function cut(row: Address, sight: Sight, was: u64): void {
+  const end = boundary(sight);
   let newer: usize = 0;
   for (let at = row.newest; at; at = changetype<Generation>(at).older) {
     const generation = changetype<Generation>(at);
     const until = generation.until;
-    if (until != 0 && hadBoth(row, generation) && (until == was || until >= row.since)) {
+    if (until != 0 && hadBoth(sight, generation) && (until == was || until >= sight.since)) {
       if (newer && changetype<Generation>(newer).from == until) changetype<Generation>(newer).from = end;
       generation.until = end;
     }
@@ -169,19 +177,19 @@ function cut(row: Address, was: u64): void {
 }
 
 /** Whether two network namespaces have had the address since it came to its owner. */
-function hadBoth(row: Address, generation: Generation): bool {
-  return row.before != 0 && generation.from <= row.before;
+function hadBoth(sight: Sight, generation: Generation): bool {
+  return sight.before != 0 && generation.from <= sight.before;
 }
 
 /** Whether a socket that was born then may be of another owner, whom the names do not know yet. */
 export function isContested(address: usize, generation: Generation, born: u64): bool {
-  const row = changetype<Address>(addresses.find(address, 16));
-  return hadBoth(row, generation) && born > row.before && born >= boundary(row);
+  const sight = changetype<Sight | null>(changetype<Address>(addresses.find(address, 16)).sight);
+  return sight !== null && hadBoth(sight, generation) && born > sight.before && born >= boundary(sight);
 }
 
 /** One owner had the address in both network namespaces. */
 export function uncontest(address: usize): void {
-  get(address).before = 0;
+  changetype<Sight>(get(address).sight).before = 0;
 }
 
 /** The node in whose network namespace the address was seen, else external. */
@@ -269,7 +277,8 @@ export function assign(address: usize, owner: u32, since: u64, node: u32): void 
       }
       release(address, since);
     }
-    const wasCut = hadBoth(row, before) && before.until == boundary(row);
+    const sight = changetype<Sight | null>(row.sight);
+    const wasCut = sight !== null && hadBoth(sight, before) && before.until == boundary(sight);
     from = wasCut ? before.until : max(since, before.until);
   }
   const generation = changetype<Generation>(allocate(offsetof<Generation>()));
@@ -294,7 +303,8 @@ export function release(address: usize, at: u64): void {
   if (!changetype<usize>(row) || !row.newest) return;
   const generation = changetype<Generation>(row.newest);
   if (generation.until) return;
-  const end = hadBoth(row, generation) ? min(at, boundary(row)) : at;
+  const sight = changetype<Sight | null>(row.sight);
+  const end = sight !== null && hadBoth(sight, generation) ? min(at, boundary(sight)) : at;
   generation.until = max<u64>(max(end, generation.from), 1);
   drop(generation.owner);
 }
@@ -311,6 +321,7 @@ export function markAddresses(time: u64): void {
       }
       // Another moves into its slot.
       addresses.remove(at, 16);
+      if (address.sight) free(address.sight, offsetof<Sight>());
       free(at, offsetof<Address>());
     }
   }

@@ -1,9 +1,20 @@
 import { markAddresses } from "./addresses";
 import { dropCgroups } from "./cgroups";
+import { freeTexts, textLimit } from "./labels";
 import { firstLink, Link } from "./links";
 import { Area } from "./memory";
 import { dropNetns } from "./netns";
-import { dropPorts, freeOwner, hasOwner, markPorts, Owner, ownerCount, ownerOf, textCount } from "./owners";
+import {
+  countNewOwners,
+  dropPorts,
+  freeOwner,
+  hasOwner,
+  markPorts,
+  newOwners,
+  ownerCount,
+  ownerLimit,
+  ownerOf,
+} from "./owners";
 import { firstOf, LINK_ROWS, markRow, PORT_ROWS, Series } from "./series";
 
 /**
@@ -11,22 +22,33 @@ import { firstOf, LINK_ROWS, markRow, PORT_ROWS, Series } from "./series";
  * are referred to from everywhere, and go seldom.
  */
 
-const freed = changetype<Area>(memory.data(8));
+/** So many new owners are worth a look for those that are gone. */
+const MANY: u32 = 1000;
+const MINUTE: u64 = 60_000_000_000;
+let collectedAt: u64 = 0;
+
+const marks = changetype<Area>(memory.data(8));
 
 /** An address forgets who had it so long ago, ns: a connection settles within the grace. */
 const MEMORY: u64 = 300_000_000_000;
 
 function cleared(bytes: usize): usize {
-  const at = freed.reserve(bytes);
+  const at = marks.reserve(bytes);
   memory.fill(at, 0, bytes);
   return at;
 }
 
-/**
- * A byte for each number of an owner: 1 for those that go now. An owner goes at the second call that finds it gone and
- * without a trace, and calls are a minute apart: what its last connections left has settled by then.
- */
-export function collectOwners(now: u64): usize {
+/** Where a quarter of the owners is new, but once a minute at most. */
+export function collect(now: u64): void {
+  if (newOwners < max(MANY, ownerCount() / 4) || now < collectedAt + MINUTE) return;
+  collectedAt = now;
+  collectOwners(now);
+  countNewOwners();
+  freeTexts(markTexts());
+}
+
+/** An owner goes at the second call that finds it gone and without a trace: what its last connections left has settled. */
+function collectOwners(now: u64): void {
   markAddresses(now - min(now, MEMORY));
   for (let at = firstLink; at; at = changetype<Link>(at).next) {
     ownerOf(changetype<Link>(at).source).marked = 1;
@@ -35,34 +57,31 @@ export function collectOwners(now: u64): usize {
   for (let rows: usize = 0; rows <= PORT_ROWS; rows++) {
     for (let at = firstOf(rows); at; at = changetype<Series>(at).next) ownerOf(changetype<Series>(at).owner).marked = 1;
   }
-  const bytes = cleared(ownerCount);
   let dying = false;
-  for (let number: u32 = 0; number < ownerCount; number++) {
+  for (let number: u32 = 0; number < ownerLimit(); number++) {
     if (!hasOwner(number)) continue;
     const owner = ownerOf(number);
     const kept = owner.holds || owner.marked;
     owner.marked = 0;
-    if (kept) owner.old = 0;
-    else if (owner.old++) store<u8>(bytes + number, 1);
-    dying = dying || (!kept && owner.old > 1);
+    owner.old = kept ? 0 : owner.old + 1;
+    dying = dying || owner.old > 1;
   }
-  if (!dying) return bytes;
+  if (!dying) return;
   dropNetns();
   dropCgroups();
-  for (let number: u32 = 0; number < ownerCount; number++) {
-    if (!load<u8>(bytes + number)) continue;
+  for (let number: u32 = 0; number < ownerLimit(); number++) {
+    if (!hasOwner(number) || ownerOf(number).old <= 1) continue;
     dropPorts(number);
     freeOwner(number);
   }
-  return bytes;
 }
 
 /** A byte for each number of a text: 1 for those that are in use. */
-export function markTexts(): usize {
-  const bytes = cleared(textCount);
-  for (let number: u32 = 0; number < ownerCount; number++) {
+function markTexts(): usize {
+  const bytes = cleared(textLimit());
+  for (let number: u32 = 0; number < ownerLimit(); number++) {
     if (!hasOwner(number)) continue;
-    const owner: Owner = ownerOf(number);
+    const owner = ownerOf(number);
     store<u8>(bytes + owner.namespace, 1);
     store<u8>(bytes + owner.name, 1);
     store<u8>(bytes + owner.workload, 1);

@@ -1,11 +1,12 @@
 import { ingest as walk } from "./batch";
-import { collectOwners, markTexts } from "./collect";
+import { collect } from "./collect";
 import { setLoopback } from "./connections";
 import { render, renderMore } from "./exposition";
 import { setFamilies } from "./family";
+import { numberOf, textOf } from "./labels";
 import { setHistograms } from "./measures";
 import { Area } from "./memory";
-import { addOwner, addText, drop, dropPorts, freeText, hold, setOther, setPort, setProbe } from "./owners";
+import { drop, dropPorts, hold, ownerNumber, ownerOf, setPort, setProbe } from "./owners";
 import { reportCounters, reportLinks, reportRow } from "./report";
 import { abandon, setLinks } from "./series";
 import {
@@ -17,7 +18,7 @@ import {
   ranged,
   released,
   setScope,
-  settle,
+  settle as settleDue,
   unranged,
   zoned,
 } from "./settle";
@@ -27,17 +28,15 @@ import { written, writtenBytes } from "./writer";
 
 export {
   abandon,
-  addOwner,
   cgroupTold as cgroup,
-  collectOwners,
   configure,
   drop,
   dropPorts,
-  freeText,
   fresh,
   hold,
   host,
-  markTexts,
+  ownerNumber as owner,
+  ownerOf,
   render,
   renderMore,
   reportCounters,
@@ -47,11 +46,10 @@ export {
   setHistograms,
   setLinks,
   setLoopback,
-  setOther,
   setPort,
   setProbe,
   setScope,
-  settle,
+  textOf,
   written,
   writtenBytes,
   zoned as zone,
@@ -70,32 +68,41 @@ export function ingest(bytes: usize): void {
   walk(span.start, bytes);
 }
 
-/** Where the next text or address goes. */
-export function word(bytes: usize): usize {
-  return words.reserve(bytes);
+/** Posts what is due, and gives back what nobody refers to any more. */
+export function settle(now: u64, sweep: u32): void {
+  settleDue(now, sweep);
+  collect(now);
 }
 
-/** The text that was put there gets that number. */
-export function text(number: u32, bytes: u32): void {
-  addText(number, words.start, bytes);
+/** Where the next text or address goes, `bytes` at most. */
+export function word(bytes: usize): usize {
+  // A text has its length before it, and zeros after it.
+  return words.reserve(4 + bytes + 8) + 4;
+}
+
+/** The number of the text that was put there. */
+export function text(bytes: u32): u32 {
+  store<u32>(words.start, bytes);
+  store<u64>(words.start + 4 + bytes, 0);
+  return numberOf(words.start);
 }
 
 /** The address that was put there. */
 export function assign(owner: u32, since: u64, node: u32): void {
-  assigned(words.start, owner, since, node);
+  assigned(words.start + 4, owner, since, node);
 }
 
 /** The address that was put there. */
 export function release(at: u64): void {
-  released(words.start, at);
+  released(words.start + 4, at);
 }
 
 /** The range that begins with the address that was put there. */
 export function range(bits: u32, owner: u32, waits: u32): void {
-  ranged(words.start, bits, owner, waits);
+  ranged(words.start + 4, bits, owner, waits);
 }
 
 /** The range that begins with the address that was put there. */
 export function dropRange(bits: u32): void {
-  unranged(words.start, bits);
+  unranged(words.start + 4, bits);
 }

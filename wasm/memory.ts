@@ -67,6 +67,38 @@ export class Area {
   }
 }
 
+/** Numbers for blocks, dense: one that was taken back is given again. */
+@unmanaged
+export class Numbers extends Area {
+  /** All numbers are below. */
+  limit: u32;
+  /** 1 and the number that was taken back last, whose place has the one before it, above a lowest bit that is set. */
+  private last: u32;
+
+  give(block: usize): u32 {
+    const number = this.last ? this.last - 1 : this.limit++;
+    if (this.last) this.last = load<u32>(this.start + number * 4) >> 1;
+    if (<usize>this.limit * 4 > this.size) this.reserve(max<usize>(1024, this.size * 2), this.size);
+    store<usize>(this.start + number * 4, block);
+    return number;
+  }
+
+  take(number: u32): void {
+    store<u32>(this.start + number * 4, (this.last << 1) | 1);
+    this.last = number + 1;
+  }
+
+  /** The block of a number that was given. */
+  @inline
+  at(number: u32): usize {
+    return load<usize>(this.start + number * 4);
+  }
+
+  has(number: u32): bool {
+    return (this.at(number) & 1) == 0;
+  }
+}
+
 /**
  * Open addressing over rows that live elsewhere and begin with their key (`bytes` long, a multiple of 8).
  * A slot is {u32 hash, u32 row}: a look-up touches the slot's cache line and the row's.

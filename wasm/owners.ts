@@ -1,10 +1,8 @@
+import { EMPTY, OTHER } from "./labels";
 import { sweepLater } from "./links";
-import { Area, allocate, free, table } from "./memory";
+import { allocate, free, Numbers, table } from "./memory";
 
-/**
- * Who can be an end: numbers for owners and for the texts of their labels. Both are given by src/core/core.ts, and are
- * places in a list. A text is {u32 length, bytes}, already escaped.
- */
+/** Who can be an end: each owner once, by its labels, and by a number. */
 
 /** Types of owners; also the number of the owner that all unnamed addresses have. */
 export const EXTERNAL: u32 = 0;
@@ -33,59 +31,43 @@ const portKey = memory.data(8, 8);
 
 @unmanaged
 export class Owner {
-  type: u32;
-  mine: u32;
-  /** Of a node: the number of its zone's text, 0 where nobody says. */
-  zone: u32;
-  /** Its connections are not to be posted. */
-  ignored: u32;
   namespace: u32;
   name: u32;
   workload: u32;
   kind: u32;
+  type: u32;
+  mine: u16;
+  /** Its connections are not to be posted. */
+  ignored: u16;
+
+  number: u32;
+  /** Of a node: the number of its zone's text, 0 where nobody says. */
+  zone: u32;
   /** The owner that stands for any of its kind. */
   other: u32;
   ports: usize;
   /** Objects and addresses that are its own: without any it is gone. */
   holds: u32;
   /** It was an end of a link. */
-  used: u32;
+  used: u8;
   /** Something refers to it; how often in a row nothing did (collect.ts). */
-  marked: u32;
-  old: u32;
+  marked: u8;
+  old: u8;
 }
 
-const owners = changetype<Area>(memory.data(8));
-const texts = changetype<Area>(memory.data(8));
-export let ownerCount: u32 = 0;
-export let textCount: u32 = 0;
+const OWNER_KEY: usize = 24;
+const owners = table();
+const numbers = changetype<Numbers>(memory.data(offsetof<Numbers>()));
+/** Owners that were new since the last collection. */
+export let newOwners: u32 = 0;
 
-function put(list: Area, number: u32, block: usize): void {
-  if (<usize>(number + 1) * 4 > list.size) list.reserve(max<usize>(1024, list.size * 2), list.size);
-  store<usize>(list.start + number * 4, block);
-}
+/** Objects may have kinds that somebody made up; so many are told apart where links share a row. */
+const KINDS: usize = 64;
+const kinds = memory.data(64 * 4);
+let kindCount: usize = 0;
 
-/** Keeps a text of that many bytes by a number that is free: one that was freed, or the next. */
-export function addText(number: u32, bytes: usize, length: u32): void {
-  const text = allocate(4 + length);
-  store<u32>(text, length);
-  memory.copy(text + 4, bytes, length);
-  put(texts, number, text);
-  textCount = max(textCount, number + 1);
-}
-
-export function freeText(number: u32): void {
-  const text = textOf(number);
-  put(texts, number, 0);
-  free(text, 4 + load<u32>(text));
-}
-
-export function textOf(number: u32): usize {
-  return load<usize>(texts.start + number * 4);
-}
-
-export function addOwner(
-  number: u32,
+/** The number of an owner; the last four are texts. */
+export function ownerNumber(
   type: u32,
   mine: u32,
   ignored: u32,
@@ -93,30 +75,54 @@ export function addOwner(
   name: u32,
   workload: u32,
   kind: u32,
-): void {
+): u32 {
+  const draft = changetype<Owner>(memory.data(offsetof<Owner>(), 8));
+  draft.namespace = namespace;
+  draft.name = name;
+  draft.workload = workload;
+  draft.kind = kind;
+  draft.type = type;
+  draft.mine = <u16>mine;
+  draft.ignored = <u16>ignored;
+  const known = owners.find(changetype<usize>(draft), OWNER_KEY);
+  if (known) return changetype<Owner>(known).number;
+
   const owner = changetype<Owner>(allocate(offsetof<Owner>()));
-  owner.type = type;
-  owner.mine = mine;
-  owner.ignored = ignored;
-  owner.namespace = namespace;
-  owner.name = name;
-  owner.workload = workload;
-  owner.kind = kind;
-  put(owners, number, changetype<usize>(owner));
-  ownerCount = max(ownerCount, number + 1);
+  memory.copy(changetype<usize>(owner), changetype<usize>(draft), OWNER_KEY);
+  owners.add(changetype<usize>(owner), OWNER_KEY);
+  const number = numbers.give(changetype<usize>(owner));
+  owner.number = number;
+  newOwners++;
+  if (number > ANY_NODE) setOther(owner);
+  if (number == ANY_NODE) {
+    setOther(ownerOf(EXTERNAL));
+    setOther(owner);
+  }
+  return number;
 }
 
-export function hasOwner(number: u32): bool {
-  return load<usize>(owners.start + number * 4) != 0;
+/** Finds who stands for it where links share a row. */
+function setOther(owner: Owner): void {
+  const kind = knownKind(owner.kind);
+  const named = owner.namespace != EMPTY || owner.name != OTHER || owner.workload != OTHER || owner.kind != kind;
+  if (named || owner.mine || owner.ignored) {
+    owner.other = ownerNumber(owner.type, 0, 0, EMPTY, OTHER, OTHER, kind);
+  } else {
+    owner.other = owner.number;
+    hold(owner.number);
+  }
 }
 
-export function freeOwner(number: u32): void {
-  free(changetype<usize>(ownerOf(number)), offsetof<Owner>());
-  put(owners, number, 0);
+/** The kind, or "other" for one beyond those that are told apart. Their texts stay, for they are of owners that do. */
+function knownKind(kind: u32): u32 {
+  for (let i: usize = 0; i < kindCount; i++) if (load<u32>(kinds + i * 4) == kind) return kind;
+  if (kindCount == KINDS) return OTHER;
+  store<u32>(kinds + kindCount++ * 4, kind);
+  return kind;
 }
 
 export function ownerOf(number: u32): Owner {
-  return changetype<Owner>(load<usize>(owners.start + number * 4));
+  return changetype<Owner>(numbers.at(number));
 }
 
 /** Says which zone a node is in. */
@@ -124,9 +130,28 @@ export function setZone(number: u32, zone: u32): void {
   ownerOf(number).zone = zone;
 }
 
-/** Says who stands for any owner of its kind. */
-export function setOther(number: u32, other: u32): void {
-  ownerOf(number).other = other;
+export function hasOwner(number: u32): bool {
+  return numbers.has(number);
+}
+
+export function ownerCount(): u32 {
+  return owners.count;
+}
+
+/** All numbers of owners are below. */
+export function ownerLimit(): u32 {
+  return numbers.limit;
+}
+
+export function freeOwner(number: u32): void {
+  const owner = changetype<usize>(ownerOf(number));
+  owners.remove(owner, OWNER_KEY);
+  numbers.take(number);
+  free(owner, offsetof<Owner>());
+}
+
+export function countNewOwners(): void {
+  newOwners = 0;
 }
 
 /** Something is its own. */

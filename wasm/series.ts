@@ -1,5 +1,6 @@
 import { counters } from "./counters";
 import { shows } from "./family";
+import { NAMESPACE } from "./labels";
 import { grown, isProbe, isServer, Link, nextChanged, portOfLink, sweepLinks } from "./links";
 import { ACTIVE, CONNECT, DURATION, EXCHANGE_BUCKETS, EXCHANGES, measures, RECEIVED, SENT } from "./measures";
 import { allocate, free, table } from "./memory";
@@ -84,14 +85,11 @@ let lastRender: u64 = 0;
 
 let level: u32 = 1;
 let most: u64 = 2000;
-/** The number of the text "Namespace". */
-let namespaceKind: u32 = 0;
 
 /** By what links are told (0 pod, 1 workload, 2 namespace), and in how many rows. */
-export function setLinks(aggregate: u32, limit: u32, namespaceText: u32): void {
+export function setLinks(aggregate: u32, limit: u32): void {
   level = aggregate;
   most = limit;
-  namespaceKind = namespaceText;
 }
 
 export function firstOf(rows: usize): usize {
@@ -150,7 +148,7 @@ function draftEnd(text: usize, end: Owner, any: bool): void {
   const namespaced = end.type != EXTERNAL && end.type != NODE;
   store<u32>(text, end.namespace, 0);
   store<u32>(text, whole && end.type != EXTERNAL ? 0 : end.workload, 4);
-  store<u32>(text, whole && namespaced ? namespaceKind : end.kind, 8);
+  store<u32>(text, whole && namespaced ? NAMESPACE : end.kind, 8);
   store<u32>(text, level == BY_POD && end.type == POD ? end.name : 0, 12);
 }
 

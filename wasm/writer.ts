@@ -1,5 +1,5 @@
+import { textOf } from "./labels";
 import { Area, allocate } from "./memory";
-import { textOf } from "./owners";
 
 /** Text that grows at the end of one area: the exposition, and in between the labels of a new series. */
 

@@ -7,14 +7,13 @@ interface Exports {
   memory: { readonly buffer: ArrayBuffer };
   configure(settle: bigint, grace: bigint, refresh: number, onlyMine: number, probes: number): void;
   setLoopback(posted: number): void;
-  setLinks(aggregate: number, limit: number, namespaceText: number): void;
+  setLinks(aggregate: number, limit: number): void;
   setHistograms(all: number): void;
   setFamilies(kept: bigint): void;
   word(bytes: number): number;
-  text(number: number, bytes: number): void;
-  freeText(number: number): void;
-  addOwner(
-    number: number,
+  text(bytes: number): number;
+  textOf(number: number): number;
+  owner(
     type: number,
     mine: number,
     ignored: number,
@@ -22,8 +21,8 @@ interface Exports {
     name: number,
     workload: number,
     kind: number,
-  ): void;
-  setOther(owner: number, other: number): void;
+  ): number;
+  ownerOf(number: number): number;
   hold(owner: number): void;
   drop(owner: number): void;
   assign(owner: number, since: bigint, node: number): void;
@@ -44,8 +43,6 @@ interface Exports {
   render(form: number, now: bigint, watermark: bigint, epoch: bigint): void;
   renderMore(): void;
   abandon(now: bigint): void;
-  collectOwners(now: bigint): number;
-  markTexts(): number;
   written(): number;
   writtenBytes(): number;
   reportLinks(): number;
@@ -194,19 +191,11 @@ const external: Owner = {
   mine: false,
 };
 
-/** So many new owners are worth a look for those that are gone. */
-const MANY = 1000;
-const MINUTE = 60_000_000_000n;
-
-/** Objects may have kinds that somebody made up; so many are told apart where links share a row. */
-const KINDS = 64;
-
 /** As a label value stands between its quotes. */
 const escaped = (value: string): string =>
   value.replace(/[\\"\n]/g, (character) => (character === "\n" ? "\\n" : `\\${character}`));
-
-const keyOf = (o: Owner): string =>
-  JSON.stringify([o.type, o.namespace, o.name, o.workload, o.kind, o.mine, o.ignored === true]);
+const unescaped = (value: string): string =>
+  value.replace(/\\(.)/g, (_, character) => (character === "n" ? "\n" : character));
 
 /**
  * The WebAssembly core: takes spans of the ring buffer, holds connections, names, links and series, writes the
@@ -215,20 +204,8 @@ const keyOf = (o: Owner): string =>
  */
 export class Core implements Names {
   readonly #wasm: Exports;
-  readonly #owners: (Owner | undefined)[] = [];
-  readonly #ownerNumbers = new Map<string, number>();
-  readonly #kinds = new Set<string>();
-  readonly #texts: (string | undefined)[] = [];
-  readonly #textNumbers = new Map<string, number>();
   readonly #encoder = new TextEncoder();
-  /** Numbers that were given back. */
-  readonly #freeOwners: number[] = [];
-  readonly #freeTexts: number[] = [];
-  /** Owners since the last collection, and when that was. */
-  #newOwners = 0;
-  /** The first texts are not of owners. */
-  readonly #ownTexts: number;
-  #collectedAt = 0n;
+  readonly #decoder = new TextDecoder();
   /** Bytes of the last expositions. */
   readonly #lengths: Record<Form, number> = { text: 0, openmetrics: 0, protobuf: 0 };
   /** Rows of links that there may be. */
@@ -240,18 +217,15 @@ export class Core implements Names {
     wasm.configure(settle, grace, refresh, Number(options.onlyMine ?? false), Number(options.probes ?? false));
     wasm.setLoopback(Number(options.loopback ?? false));
     wasm.setScope(Number(options.scope ?? false));
-    this.#text("");
     const { aggregate = "workload", maxLinks = 2000 } = options;
     this.maxLinks = maxLinks;
-    wasm.setLinks(aggregates.indexOf(aggregate), maxLinks, this.#text("Namespace"));
-    this.#ownTexts = this.#texts.length;
+    wasm.setLinks(aggregates.indexOf(aggregate), maxLinks);
     wasm.setHistograms(Number(options.histograms ?? false));
     const { disabled = [] } = options;
     wasm.setFamilies(
       families.reduce((kept, { name }, i) => (disabled.includes(name) ? kept : kept | (1n << BigInt(i))), 0n),
     );
-    for (const o of [external, anyNode]) this.hold(this.#add(o));
-    for (const o of [external, anyNode]) this.#setOther(o);
+    for (const o of [external, anyNode]) this.hold(this.owner(o));
   }
 
   /**
@@ -270,37 +244,10 @@ export class Core implements Names {
   }
 
   owner(o: Owner): number {
-    const known = this.#ownerNumbers.get(keyOf(o));
-    if (known !== undefined) return known;
-    const number = this.#add(o);
-    this.#setOther(o);
-    return number;
-  }
-
-  #add(o: Owner): number {
-    const labels = [o.namespace, o.name, o.workload, o.kind].map((value) => this.#text(value));
-    const [namespace, name, workload, kind] = labels as [number, number, number, number];
-    const ignored = Number(o.ignored ?? false);
-    const number = this.#freeOwners.pop() ?? this.#owners.length;
-    this.#owners[number] = { ...o };
-    this.#newOwners++;
-    this.#wasm.addOwner(number, ownerTypes.indexOf(o.type), Number(o.mine), ignored, namespace, name, workload, kind);
-    this.#ownerNumbers.set(keyOf(o), number);
-    return number;
-  }
-
-  /** Says who stands for an owner where links share a row. */
-  #setOther(o: Owner): void {
-    if (this.#kinds.size < KINDS) this.#kinds.add(o.kind);
-    const kind = this.#kinds.has(o.kind) ? o.kind : "other";
-    const other: Owner = { type: o.type, namespace: "", name: "other", workload: "other", kind, mine: false };
-    let number = this.#ownerNumbers.get(keyOf(other));
-    if (number === undefined) {
-      number = this.#add(other);
-      this.#wasm.setOther(number, number);
-      this.hold(number);
-    }
-    this.#wasm.setOther(this.#ownerNumbers.get(keyOf(o))!, number);
+    const [namespace, name] = [this.#text(o.namespace), this.#text(o.name)];
+    const [workload, kind] = [this.#text(o.workload), this.#text(o.kind)];
+    const type = ownerTypes.indexOf(o.type);
+    return this.#wasm.owner(type, Number(o.mine), Number(o.ignored ?? false), namespace, name, workload, kind);
   }
 
   hold(owner: number): void {
@@ -376,30 +323,6 @@ export class Core implements Names {
   /** Posts what is due; to be called after each drain with the time and the number of the sweep that it drained. */
   settle(now: bigint, sweep: number): void {
     this.#wasm.settle(now, sweep);
-    if (this.#newOwners >= Math.max(MANY, this.#ownerNumbers.size / 4) && now >= this.#collectedAt + MINUTE) {
-      this.#collect(now);
-    }
-  }
-
-  /** Gives back the numbers of owners that are gone, and of their texts. */
-  #collect(now: bigint): void {
-    this.#collectedAt = now;
-    const owners = this.#view(this.#wasm.collectOwners(now), this.#owners.length);
-    this.#newOwners = 0;
-    this.#owners.forEach((owner, number) => {
-      if (owner === undefined || !owners[number]) return;
-      this.#ownerNumbers.delete(keyOf(owner));
-      this.#owners[number] = undefined;
-      this.#freeOwners.push(number);
-    });
-    const texts = this.#view(this.#wasm.markTexts(), this.#texts.length).slice();
-    this.#texts.forEach((text, number) => {
-      if (text === undefined || texts[number] || number < this.#ownTexts) return;
-      this.#textNumbers.delete(text);
-      this.#texts[number] = undefined;
-      this.#freeTexts.push(number);
-      this.#wasm.freeText(number);
-    });
   }
 
   /**
@@ -455,9 +378,9 @@ export class Core implements Names {
       const totals = row.subarray(6);
       const failed = totals.subarray(measures.length);
       return {
-        source: this.#owners[source]!,
-        destination: this.#owners[destination]!,
-        service: this.#texts[service]!,
+        source: this.#ownerOf(source),
+        destination: this.#ownerOf(destination),
+        service: this.#textOf(service),
         port,
         reporter: byServer ? "server" : "client",
         scope: scopes[scope]!,
@@ -489,14 +412,32 @@ export class Core implements Names {
   }
 
   #text(value: string): number {
-    const known = this.#textNumbers.get(value);
-    if (known !== undefined) return known;
-    const bytes = this.#encoder.encode(escaped(value));
-    this.#word(bytes);
-    const number = this.#freeTexts.pop() ?? this.#texts.length;
-    this.#texts[number] = value;
-    this.#wasm.text(number, bytes.length);
-    this.#textNumbers.set(value, number);
-    return number;
+    const text = escaped(value);
+    const most = 3 * text.length; // UTF-8 of UTF-16
+    const { written } = this.#encoder.encodeInto(text, this.#view(this.#wasm.word(most), most));
+    return this.#wasm.text(written);
+  }
+
+  #textOf(number: number): string {
+    const at = this.#wasm.textOf(number);
+    const [length = 0] = new Uint32Array(this.#wasm.memory.buffer, at >>> 0, 1);
+    return unescaped(this.#decoder.decode(this.#view(at + 4, length)));
+  }
+
+  #ownerOf(number: number): Owner {
+    // As wasm/owners.ts has it.
+    const fields = new Uint32Array(this.#wasm.memory.buffer, this.#wasm.ownerOf(number) >>> 0, 6);
+    const [namespace, name, workload, kind] = Array.from(fields.subarray(0, 4), (text) => this.#textOf(text));
+    const [type, flags] = fields.subarray(4) as unknown as [number, number];
+    const [mine, ignored] = [(flags & 1) !== 0, flags >> 16 !== 0];
+    const owner = {
+      type: ownerTypes[type]!,
+      namespace: namespace!,
+      name: name!,
+      workload: workload!,
+      kind: kind!,
+      mine,
+    };
+    return ignored ? { ...owner, ignored } : owner;
   }
 }
