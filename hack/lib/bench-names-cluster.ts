@@ -87,13 +87,11 @@ export class Cluster {
   born(workload: number, address: string, phase: Pod["phase"]): Pod {
     const set = `${this.workloadName(workload)}-${this.hashOf(workload)}`;
     const kind = this.kindOf(workload);
-    const name =
-      kind === "Deployment"
-        ? `${set}-${hex(this.random, 5)}`
-        : `${this.workloadName(workload)}-${kind === "StatefulSet" ? this.version : hex(this.random, 5)}`;
+    const suffix = (++this.version).toString(36).padStart(5, "0");
+    const name = `${kind === "Deployment" ? set : this.workloadName(workload)}-${suffix}`;
     const node = nodeName(Math.floor(this.random() * this.size.nodes));
     const namespace = this.namespaceOf(workload);
-    return { uid: uuid(this.random), namespace, name, node, address, workload, version: ++this.version, phase };
+    return { uid: uuid(this.random), namespace, name, node, address, workload, version: this.version, phase };
   }
 
   add(pod: Pod): void {

@@ -4,6 +4,7 @@
  * of @kubernetes/client-node with a tenth of the cluster, in the same run.
  */
 import { join } from "node:path";
+import type { Report } from "./bench-names-report.ts";
 
 const full = { pods: 150_000, services: 10_000, nodes: 5_000 };
 const tenth = { pods: 15_000, services: 1_000, nodes: 500 };
@@ -17,19 +18,6 @@ const STEADY_MS = 20_000;
 const ARRIVAL_MS = 5_000;
 
 const say = (text: string): void => console.error(`${(performance.now() / 1000).toFixed(0).padStart(4)}s  ${text}`);
-
-interface Report {
-  seconds: number;
-  objects: Record<string, number>;
-  events: number;
-  malformed: number;
-  bareMB: number;
-  rssMB: number;
-  peakMB: number;
-  /** Since the last report. */
-  cpuSeconds: number;
-  stallMs: { most: number; p99: number };
-}
 
 async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
   let text = "";
@@ -46,14 +34,11 @@ class Child {
   private readonly lines: AsyncIterator<string>;
 
   constructor(script: string, args: string[]) {
-    this.process = Bun.spawn(
-      [process.execPath, ...(process.env.SMOL ? ["--smol"] : []), join(import.meta.dir, script), ...args],
-      {
-        stdin: "pipe",
-        stdout: "pipe",
-        stderr: "inherit",
-      },
-    );
+    this.process = Bun.spawn([process.execPath, join(import.meta.dir, script), ...args], {
+      stdin: "pipe",
+      stdout: "pipe",
+      stderr: "inherit",
+    });
     this.lines = linesOf(this.process.stdout);
   }
 

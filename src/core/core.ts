@@ -206,6 +206,7 @@ export class Core implements Names {
   readonly #wasm: Exports;
   readonly #encoder = new TextEncoder();
   readonly #decoder = new TextDecoder();
+  #memory = new Uint8Array();
   /** Bytes of the last expositions. */
   readonly #lengths: Record<Form, number> = { text: 0, openmetrics: 0, protobuf: 0 };
   /** Rows of links that there may be. */
@@ -404,11 +405,18 @@ export class Core implements Names {
 
   #view(at: number, bytes: number): Uint8Array {
     // Pointers beyond 2 GiB come out negative.
-    return new Uint8Array(this.#wasm.memory.buffer, at >>> 0, bytes);
+    return this.#bytes().subarray(at >>> 0, (at >>> 0) + bytes);
   }
 
   #word(bytes: Uint8Array): void {
-    this.#view(this.#wasm.word(bytes.length), bytes.length).set(bytes);
+    const at = this.#wasm.word(bytes.length);
+    this.#bytes().set(bytes, at >>> 0);
+  }
+
+  /** All of linear memory; as it grows its views become empty. */
+  #bytes(): Uint8Array {
+    if (this.#memory.length === 0) this.#memory = new Uint8Array(this.#wasm.memory.buffer);
+    return this.#memory;
   }
 
   #text(value: string): number {

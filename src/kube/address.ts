@@ -13,11 +13,25 @@ export function canonical(text: string): string | undefined {
   return address.isIPv4MappedAddress() ? address.toIPv4Address().toString() : address.toRFC5952String();
 }
 
-/** The 16 bytes of a canonical address in network order, IPv4 as v4-mapped IPv6. */
-export function toBytes(address: string): Uint8Array {
-  if (address.includes(":")) return Uint8Array.from(ipaddr.IPv6.parse(address).toByteArray());
-  return Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ...address.split(".").map(Number));
+/** The 16 bytes of a canonical address in network order, IPv4 as v4-mapped IPv6; they are written to `bytes`. */
+export function toBytes(address: string, bytes: Uint8Array = new Uint8Array(16)): Uint8Array {
+  if (address.includes(":")) {
+    bytes.set(ipaddr.IPv6.parse(address).toByteArray());
+    return bytes;
+  }
+  bytes.fill(0);
+  bytes.fill(0xff, 10, 12);
+  let at = 12;
+  for (let i = 0; i < address.length; i++) {
+    const code = address.charCodeAt(i);
+    if (code === DOT) at++;
+    else bytes[at] = 10 * bytes[at]! + code - ZERO;
+  }
+  return bytes;
 }
+
+const DOT = ".".charCodeAt(0);
+const ZERO = "0".charCodeAt(0);
 
 /** Addresses that begin alike. */
 export interface Range {

@@ -1,12 +1,12 @@
 import type { BigIntStats } from "node:fs";
 import { open, stat } from "node:fs/promises";
 import { RingsideError } from "../errors.ts";
+import { Turns } from "../turns.ts";
 import type { Row } from "./parse.ts";
 import { readLists } from "./read.ts";
 import type { Resolver } from "./resolve.ts";
 
 const CHUNK = 64 << 10;
-const TURN_MS = 10;
 
 export interface FileOptions {
   file: string;
@@ -105,12 +105,8 @@ export class IdentitiesFile {
 
 /** Takes all steps, and lets others have their turn in between. */
 async function inTurns(steps: Generator<void>): Promise<void> {
-  let turn = performance.now();
-  for (const _ of steps) {
-    if (performance.now() - turn < TURN_MS) continue;
-    await new Promise(setImmediate);
-    turn = performance.now();
-  }
+  const turns = new Turns();
+  for (const _ of steps) if (turns.isOver) await turns.rest();
 }
 
 /** Changes with the file's content. */

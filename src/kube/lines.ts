@@ -1,3 +1,5 @@
+const decoder = new TextDecoder();
+
 /** Cuts a stream of bytes into its lines, as a watch has them: an event each. */
 export class Lines {
   private parts: Uint8Array[] = [];
@@ -9,20 +11,25 @@ export class Lines {
    * @param limit    bytes of a line; a longer one is not kept
    * @param line     gets each line, without its end
    * @param tooLarge is told once for each longer one
+   * @param skim     leaves of a line what is wanted of it, and may overwrite it
    */
   constructor(
     private readonly limit: number,
     private readonly line: (text: string) => void,
     private readonly tooLarge: () => void,
+    private readonly skim = (line: Uint8Array): Uint8Array => line,
   ) {}
 
-  /** @param chunk it is kept until its last line has ended */
+  /** @param chunk may be overwritten, and is not used any more afterwards */
   write(chunk: Uint8Array): void {
     let from = 0;
     for (;;) {
       const end = chunk.indexOf(10, from);
-      this.keep(chunk.subarray(from, end < 0 ? undefined : end));
-      if (end < 0) return;
+      if (end < 0) {
+        this.keep(chunk.slice(from));
+        return;
+      }
+      this.keep(chunk.subarray(from, end));
       this.endLine();
       from = end + 1;
     }
@@ -51,7 +58,7 @@ export class Lines {
     this.size = 0;
     this.skipping = false;
     if (skipping || size === 0) return;
-    const [first] = parts;
-    this.line(new TextDecoder().decode(parts.length === 1 ? first : Buffer.concat(parts)));
+    const [first = Buffer.alloc(0)] = parts;
+    this.line(decoder.decode(this.skim(parts.length === 1 ? first : Buffer.concat(parts))));
   }
 }

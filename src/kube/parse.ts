@@ -100,23 +100,6 @@ const MIRROR = "kubernetes.io/config.mirror";
 
 type Fields = Record<string, unknown>;
 
-/** Texts and lists that many pods have are kept once: of 150,000 pods these would be 40 MB. */
-class Pool<T> {
-  private readonly kept = new Map<string, T>();
-
-  share(key: string, value: T): T {
-    const known = this.kept.get(key);
-    if (known !== undefined) return known;
-    if (this.kept.size >= POOL) this.kept.clear();
-    this.kept.set(key, value);
-    return value;
-  }
-}
-const POOL = 65_536;
-const sharedTexts = new Pool<string>();
-const sharedPorts = new Pool<number[]>();
-const shared = (value: string): string => sharedTexts.share(value, value);
-
 /**
  * One Kubernetes object of any kind to its row; undefined for a kind that says nothing about addresses.
  *
@@ -178,11 +161,11 @@ function podRow(item: Fields): PodRow {
   const row: PodRow = {
     type: "pod",
     key: text(metadata, "uid", "") || `${namespace}/${name}`,
-    namespace: shared(namespace),
+    namespace,
     name,
-    workload: shared(workload),
-    kind: shared(kind),
-    node: shared(text(spec, "nodeName", "")),
+    workload,
+    kind,
+    node: text(spec, "nodeName", ""),
     hostNetwork: flag(spec, "hostNetwork"),
     addresses: unique([
       ...list(status, "podIPs").map((ip) => address(text(fields(ip, "podIPs"), "ip"), "status.podIPs")),
@@ -196,7 +179,7 @@ function podRow(item: Fields): PodRow {
   const containers = containersOf(spec);
   const probes = unique(containers.flatMap(probedPorts));
   const hostPorts = containers.flatMap((container) => portsOnHost(container, row.hostNetwork));
-  if (probes.length > 0) row.probes = sharedPorts.share(probes.join(), probes);
+  if (probes.length > 0) row.probes = probes;
   if (hostPorts.length > 0) row.hostPorts = hostPorts;
   if (text(annotations, IGNORE, "") === "true") row.ignored = true;
   if (text(annotations, MIRROR, "") !== "") row.cgroup = text(annotations, MIRROR);
@@ -331,7 +314,7 @@ function endpointSliceRow(item: Fields): EndpointSliceRow {
   return {
     type: "slice",
     key: `${namespace}/${name}`,
-    namespace: shared(namespace),
+    namespace,
     service: label?.slice("kubernetes.io/service-name=".length) ?? "",
     addresses: names
       ? []

@@ -1,4 +1,6 @@
+import { Keys } from "./keys.ts";
 import { keyOf, Malformed, nameOf, parse, type Row } from "./parse.ts";
+import { grown } from "./table.ts";
 
 /** What is listed and watched: the objects of one kind, all or some. */
 export interface Resource {
@@ -101,13 +103,17 @@ export class Reflector {
     proof: undefined,
   };
 
-  private readonly known = new Set<string>();
+  private readonly known = new Keys();
+  /** By a known object's number, the last list that had it. */
+  private seen = new Uint32Array();
   /** This server has streaming lists, as far as we know. */
   private streams = true;
   /** Where a watch goes on; undefined: list first. */
   private resourceVersion: string | undefined;
-  /** While a list comes: its objects so far, when it was asked for, which is when it is true, and its next page. */
-  private list: { seen: Set<string>; since: bigint; continue: string } | undefined;
+  /** Lists that were begun. */
+  private lists = 0;
+  /** While a list comes: when it was asked for, which is when it is true, and its next page. */
+  private list: { since: bigint; continue: string } | undefined;
 
   private delay: number;
   private failures = 0;
@@ -140,7 +146,7 @@ export class Reflector {
   }
 
   has(key: string): boolean {
-    return this.known.has(key);
+    return this.known.find(key) !== undefined;
   }
 
   /**
@@ -149,7 +155,12 @@ export class Reflector {
    * and the request's own time what is left.
    */
   get patience(): number | undefined {
-    return this.list === undefined ? undefined : LIST_PATIENCE;
+    return this.isListing ? LIST_PATIENCE : undefined;
+  }
+
+  /** A list comes. */
+  get isListing(): boolean {
+    return this.list !== undefined;
   }
 
   /** What comes next. */
@@ -170,7 +181,8 @@ export class Reflector {
     this.heard = false;
     if (request.verb === "watch") this.lag = at - (this.counters.proof ?? at);
     else if (request.verb === "stream" || request.continue === "") {
-      this.list = { seen: new Set(), since: at, continue: "" };
+      this.lists++;
+      this.list = { since: at, continue: "" };
     }
   }
 
@@ -302,11 +314,12 @@ export class Reflector {
   /** The list is whole: what it does not have is gone. */
   private endList(resourceVersion: string, at: bigint): void {
     if (this.list === undefined) return;
-    const { seen, since } = this.list;
+    const { since } = this.list;
     this.list = undefined;
-    for (const key of this.known) {
-      if (seen.has(key)) continue;
-      this.known.delete(key);
+    for (const number of this.known.numbers()) {
+      if (this.seen[number] === this.lists) continue;
+      const key = this.known.key(number);
+      this.known.remove(number);
       this.listener.remove(key);
     }
     this.counters.syncs++;
@@ -320,16 +333,21 @@ export class Reflector {
     try {
       const row = parse(object, { apiVersion, kind });
       if (row?.type !== type) throw new Malformed(`it is no ${kind}`);
-      this.known.add(row.key);
-      this.list?.seen.add(row.key);
+      this.see(this.known.add(row.key));
       this.listener.upsert(row);
     } catch (error) {
       if (!(error instanceof Malformed)) throw error;
       // It is there, whatever it says: what was known of it stays.
       const key = keyOf(type, object);
-      if (key !== undefined) this.list?.seen.add(key);
+      const known = key === undefined ? undefined : this.known.find(key);
+      if (known !== undefined) this.see(known);
       this.misunderstood(nameOf(object), error);
     }
+  }
+
+  private see(number: number): void {
+    this.seen = grown(this.seen, number);
+    this.seen[number] = this.lists;
   }
 
   private drop(object: unknown): void {
@@ -338,7 +356,8 @@ export class Reflector {
       this.misunderstood("a deleted object", new Malformed("it has no name"));
       return;
     }
-    this.known.delete(key);
+    const known = this.known.find(key);
+    if (known !== undefined) this.known.remove(known);
     this.listener.remove(key);
   }
 

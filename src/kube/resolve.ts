@@ -1,23 +1,29 @@
 import { anyNode, type Names, type Owner } from "../core/names.ts";
-import { type Range, rangeOf, toBytes } from "./address.ts";
+import { type Range, rangeOf } from "./address.ts";
+import { Addresses } from "./addresses.ts";
+import { Backends } from "./backends.ts";
 import { podOf } from "./cgroups.ts";
-import { type EndpointSliceRow, isEphemeral, type NodeRow, type PodRow, type Row, type ServiceRow } from "./parse.ts";
+import { Keys } from "./keys.ts";
+import { type Entry, Objects, type OwningRow, type PodShape, type Shape } from "./objects.ts";
+import {
+  type EndpointSliceRow,
+  isEphemeral,
+  type NamedPort,
+  type NodeRow,
+  type PodRow,
+  type Row,
+  type ServiceRow,
+} from "./parse.ts";
 
 type RowType = Row["type"];
 
-/** Whatever may have addresses. */
-type OwningRow = Exclude<Row, EndpointSliceRow>;
-
-/** An object says that an address is its own. Of several, the highest rank wins, then the latest start. */
-interface Claim {
-  row: OwningRow;
-  owner: number;
-}
-
-/** Who has an address. There is one for each of 150,000 pods, so all claims are kept only where there are several. */
-interface Holding extends Claim {
-  since: bigint;
-  claims: Claim[] | undefined;
+/** An EndpointSlice as it is kept. */
+interface Slice {
+  namespace: string;
+  service: string;
+  ports: NamedPort[];
+  /** Numbers of its addresses, as often as it has them. */
+  addresses: Uint32Array;
 }
 
 /** What a Service's port leads to: its own numbers, and what is behind it. */
@@ -32,13 +38,6 @@ interface Target {
   behind: Owner;
 }
 
-/** A port of an owner, and a Service that leads to it: a list, most often of one. */
-interface Served {
-  port: number;
-  key: string;
-  next: Served | undefined;
-}
-
 /** A node's address stays its own, whatever Service's load balancer or old pod names it, too. */
 const RANK = { node: 2, pod: 1, service: 0 };
 /** Past owners' ends are kept for so many addresses: enough for each that a /16 has, and some 10 MB at most. */
@@ -50,6 +49,20 @@ const LINGER = 10_000_000_000n;
 
 /** Services and backends that are looked at in one step of `replacing`. */
 const STEP = 1000;
+
+/** What makes an owner. */
+type Named =
+  | Pick<NodeRow, "type" | "name">
+  | Pick<ServiceRow, "type" | "namespace" | "name">
+  | Pick<PodRow, "type" | "namespace" | "name" | "workload" | "kind" | "node" | "ignored">;
+
+type Workload = Pick<Owner, "namespace" | "workload" | "kind">;
+
+/** An object that has just become another: what it was is what an address' time ended by. */
+interface Changed {
+  number: number;
+  before: Entry | undefined;
+}
 
 /** What a port leads to, as the core is told. */
 type Lead = [toOwner: number, toPort: number, service: string];
@@ -63,18 +76,15 @@ type Lead = [toOwner: number, toPort: number, service: string];
  * and the moment when the address was ready for its successor.
  */
 export class Resolver {
-  private readonly rows = {
-    pod: new Map<string, PodRow>(),
-    service: new Map<string, ServiceRow>(),
-    node: new Map<string, NodeRow>(),
-    slice: new Map<string, EndpointSliceRow>(),
-  };
-  private readonly holdings = new Map<string, Holding>();
+  /** Pods, Services and nodes, and the addresses that they and slices name. */
+  private readonly objects = new Objects();
+  private readonly addresses = new Addresses();
   private readonly ends = new Map<string, bigint>();
 
-  /** Per Service, its slices; and per address, the keys of the slices that name it. */
-  private readonly slices = new Map<string, EndpointSliceRow[]>();
-  private readonly namedBy = new Map<string, string | string[]>();
+  /** EndpointSlices, by their keys' numbers; and per Service, its own. */
+  private readonly sliceKeys = new Keys();
+  private readonly slices: Slice[] = [];
+  private readonly slicesOf = new Map<string, Slice[]>();
   /** Services that may lead elsewhere by now, and those that need only be told again. */
   private readonly dirty = new Set<string>();
   private readonly untold = new Set<string>();
@@ -87,12 +97,12 @@ export class Resolver {
   /** By number, the Service that has the port on every node, and where it leads. */
   private readonly nodePorts = new Map<number, { key: string; lead: Lead }>();
   private nodePortsChanged = false;
-  /** Per node's owner and port, the pods that have it. */
-  private readonly hostPorts = new Map<number, Map<number, Map<string, { row: PodRow; port: number }>>>();
-  /** Per pod's owner, its row, where it has ports on its node, which then tells who leads there. */
-  private readonly onHosts = new Map<number, PodRow>();
-  /** Per pod's owner, its row, where that says something of its ports. */
-  private readonly telling = new Map<number, PodRow>();
+  /** Per node's owner and port, the pods that have it, and their own port behind it. */
+  private readonly hostPorts = new Map<number, Map<number, Map<number, number>>>();
+  /** Per pod's owner, its number, where it has ports on its node, which then tells who leads there. */
+  private readonly onHosts = new Map<number, number>();
+  /** Per pod's owner, its number, where it says something of its ports. */
+  private readonly telling = new Map<number, number>();
   /** Services that were deleted, and when: their last connections are still to be settled. */
   private readonly leaving = new Map<string, bigint>();
   /** Owners whose ports are to be told again. */
@@ -102,7 +112,7 @@ export class Resolver {
   /** By the kubelet's uid of a static pod, the key of its mirror. */
   private readonly mirrors = new Map<string, string>();
   /** Per owner, its ports that Services lead to. */
-  private readonly servedBy = new Map<number, Served>();
+  private readonly backends = new Backends();
 
   /**
    * @param names    who is told
@@ -155,7 +165,7 @@ export class Resolver {
       yield;
     }
     for (const type of Object.keys(seen) as RowType[]) {
-      for (const key of this.rows[type].keys()) {
+      for (const key of this.keysOf(type)) {
         if (!seen[type].has(key)) this.drop(type, key, at);
         yield;
       }
@@ -173,8 +183,8 @@ export class Resolver {
     // The kernel side tells one that it has forgotten again.
     this.cgroups.set(uid, [...new Set([...(this.cgroups.get(uid) ?? []), id])]);
     if (this.cgroups.size > CGROUPS_KEPT) this.cgroups.delete([...this.cgroups.keys()][0] ?? "");
-    const row = this.rows.pod.get(this.mirrors.get(uid) ?? uid);
-    this.names.cgroup(id, row === undefined ? "later" : this.names.owner(this.ownerOf(row)));
+    const pod = this.objects.find("pod", this.mirrors.get(uid) ?? uid);
+    this.names.cgroup(id, pod === undefined ? "later" : this.ownerOfPod(this.objects.get(pod)));
   }
 
   /** All that happened until then has been told. */
@@ -192,39 +202,63 @@ export class Resolver {
 
   /** How many objects of each type there are. */
   counts(): Record<RowType, number> {
-    const { pod, service, node, slice } = this.rows;
-    return { pod: pod.size, service: service.size, node: node.size, slice: slice.size };
+    return { ...this.objects.counts, slice: this.sliceKeys.size };
+  }
+
+  private *keysOf(type: RowType): Generator<string> {
+    if (type === "slice") for (const slice of this.sliceKeys.numbers()) yield this.sliceKeys.key(slice);
+    else for (const number of this.objects.all(type)) yield this.objects.key(number);
+  }
+
+  private service(key: string): ServiceRow | undefined {
+    const number = this.objects.find("service", key);
+    return number === undefined ? undefined : (this.objects.shapeOf(number) as ServiceRow);
   }
 
   /** As `upsert`, but ports are told later, by `tellPorts`. */
   take(row: Row, at: bigint): void {
-    const rows = this.rows[row.type] as Map<string, Row>;
-    const before = rows.get(row.key);
-    if (before !== undefined && Bun.deepEquals(before, row)) return;
-    rows.set(row.key, row);
-    if (row.type === "service") this.endLeave(row.key);
-    const addresses = addressesOf(row);
-    for (const address of before === undefined ? [] : addressesOf(before)) {
-      if (!addresses.includes(address)) this.withdraw(address, row, at); // with the end that it tells now
+    if (row.type === "slice") {
+      this.takeSlice(row);
+      return;
     }
-    for (const address of addresses) this.claim(address, row, at);
-    if (before !== undefined) this.withdrawRest(before);
-    this.claimRest(row);
-    if (row.type === "slice") this.indexSlice(row.key, before as EndpointSliceRow | undefined, row);
-    this.touch(row);
-    if (before !== undefined) this.touch(before);
+    const { objects, addresses } = this;
+    const known = objects.find(row.type, row.key);
+    const entry = this.entryOf(row);
+    if (known !== undefined && objects.has(known, entry)) {
+      for (const address of entry.addresses) addresses.drop(address);
+      return;
+    }
+    const before = known === undefined ? undefined : objects.get(known);
+    const number = objects.put(row.key, entry);
+    if (row.type === "service") this.endLeave(row.key);
+    const held = addressesOf(entry);
+    for (const address of before === undefined ? [] : addressesOf(before)) {
+      if (!held.includes(address)) this.withdraw(address, number, at); // with the end that it tells now
+    }
+    for (const address of held) this.claim(address, number, before, at);
+    if (before !== undefined) this.withdrawRest(row.key, number, before);
+    this.claimRest(row.key, number, entry);
+    this.touch(row.key, entry.shape);
+    if (before === undefined) return;
+    this.touch(row.key, before.shape);
+    for (const address of before.addresses) addresses.drop(address);
   }
 
   /** As `remove`, but ports are told later, by `tellPorts`. */
   drop(type: RowType, key: string, at: bigint): void {
-    const row = this.rows[type].get(key);
-    if (row === undefined) return;
-    this.rows[type].delete(key);
+    if (type === "slice") {
+      this.dropSlice(key);
+      return;
+    }
+    const number = this.objects.find(type, key);
+    if (number === undefined) return;
+    const entry = this.objects.get(number);
     if (type === "service") this.leave(key, at);
-    for (const address of addressesOf(row)) this.withdraw(address, row, at);
-    this.withdrawRest(row);
-    if (row.type === "slice") this.indexSlice(key, row, undefined);
-    this.touch(row);
+    for (const address of addressesOf(entry)) this.withdraw(address, number, at);
+    this.withdrawRest(key, number, entry);
+    this.touch(key, entry.shape);
+    for (const address of entry.addresses) this.addresses.drop(address);
+    this.objects.remove(number);
   }
 
   /** A Service is deleted: what it led to stays told for its last connections, and is kept for them. */
@@ -243,58 +277,101 @@ export class Resolver {
     return (this.targets.get(key) ?? []).flatMap(({ pairs }) => pairs);
   }
 
-  /** What else than addresses is an object's. */
-  private claimRest(row: Row): void {
-    if (row.type === "node") {
-      const owner = this.nodeOwner(row.name);
-      for (const { address, bits } of rangesOf(row)) this.names.range(address, bits, owner, true);
-      this.names.zone(owner, row.zone ?? "");
+  /** Its addresses are used by then. */
+  private entryOf(row: OwningRow): Entry {
+    const addresses = row.addresses.map((address) => this.addresses.use(address));
+    if (row.type !== "pod") {
+      const none = { node: "", startedAt: undefined, readyAt: undefined, endedAt: undefined };
+      return { shape: row, owner: this.names.owner(this.ownerOf(row)), addresses, ...none };
     }
-    if (row.type === "service" || row.type === "node") this.names.hold(this.names.owner(this.ownerOf(row)));
-    if (row.type !== "pod") return;
-    const as = this.ownerOf(row);
-    if (row.cgroup !== undefined) this.mirrors.set(row.cgroup, row.key);
-    for (const id of this.cgroups.get(row.cgroup ?? row.key) ?? []) this.names.cgroup(id, this.names.owner(as));
-    if (row.finished) return;
-    const owner = this.names.owner(as);
+    const { key: _, name, node, addresses: __, startedAt, readyAt, endedAt, ...shared } = row;
+    const owner = row.finished ? undefined : this.names.owner(this.ownerOf(row));
+    const shape: PodShape = { ...shared, name: row.finished ? name : undefined };
+    return { shape, node, owner, addresses, startedAt, readyAt, endedAt };
+  }
+
+  private takeSlice({ key, namespace, service, ports, addresses: named }: EndpointSliceRow): void {
+    const { addresses } = this;
+    const known = this.sliceKeys.find(key);
+    const before = known === undefined ? undefined : this.slices[known];
+    const numbers = new Uint32Array(named.length);
+    named.forEach((address, i) => {
+      numbers[i] = addresses.use(address);
+    });
+    const slice: Slice = { namespace, service, ports, addresses: numbers };
+    if (Bun.deepEquals(before, slice)) {
+      for (const address of numbers) addresses.drop(address);
+      return;
+    }
+    const number = known ?? this.sliceKeys.add(key);
+    this.slices[number] = slice;
+    this.indexSlice(number, before, slice);
+    this.dirty.add(serviceOf(slice));
+    if (before !== undefined) this.dirty.add(serviceOf(before));
+  }
+
+  private dropSlice(key: string): void {
+    const number = this.sliceKeys.find(key);
+    const slice = number === undefined ? undefined : this.slices[number];
+    if (number === undefined || slice === undefined) return;
+    this.indexSlice(number, slice, undefined);
+    this.sliceKeys.remove(number);
+    delete this.slices[number];
+    this.dirty.add(serviceOf(slice));
+  }
+
+  /** What else than addresses is an object's. */
+  private claimRest(key: string, number: number, entry: Entry): void {
+    const { shape, owner } = entry;
+    if (shape.type === "node" && owner !== undefined) {
+      for (const { address, bits } of rangesOf(shape)) this.names.range(address, bits, owner, true);
+      this.names.zone(owner, shape.zone ?? "");
+    }
+    if (shape.type === "pod") {
+      if (shape.cgroup !== undefined) this.mirrors.set(shape.cgroup, key);
+      for (const id of this.cgroups.get(shape.cgroup ?? key) ?? []) this.names.cgroup(id, this.ownerOfPod(entry));
+    }
+    if (owner === undefined) return;
     this.names.hold(owner);
-    if (this.tellsPorts(row)) {
-      this.telling.set(owner, row);
+    if (shape.type !== "pod") return;
+    if (this.tellsPorts(entry, shape)) {
+      this.telling.set(owner, number);
       this.stale.add(owner);
     }
-    for (const { port, target } of row.hostPorts ?? []) {
-      const node = this.nodeOwner(row.node);
-      const ports = this.hostPorts.get(node) ?? new Map<number, Map<string, { row: PodRow; port: number }>>();
-      const pods = ports.get(port) ?? new Map<string, { row: PodRow; port: number }>();
-      if (!pods.has(row.key)) this.names.hold(node);
-      this.hostPorts.set(node, ports.set(port, pods.set(row.key, { row, port: target })));
+    for (const { port, target } of shape.hostPorts ?? []) {
+      const node = this.nodeOwner(entry.node);
+      const ports = this.hostPorts.get(node) ?? new Map<number, Map<number, number>>();
+      const pods = ports.get(port) ?? new Map<number, number>();
+      if (!pods.has(number)) this.names.hold(node);
+      this.hostPorts.set(node, ports.set(port, pods.set(number, target)));
       this.stale.add(node);
-      this.onHosts.set(owner, row);
-      this.touchNode(row);
+      this.onHosts.set(owner, number);
+      this.touchNode(entry);
     }
   }
 
-  private withdrawRest(row: Row): void {
-    if (row.type === "node") for (const { address, bits } of rangesOf(row)) this.names.dropRange(address, bits);
-    if (row.type === "service" || row.type === "node") this.names.drop(this.names.owner(this.ownerOf(row)));
-    if (row.type !== "pod") return;
-    if (row.cgroup !== undefined && this.mirrors.get(row.cgroup) === row.key) this.mirrors.delete(row.cgroup);
-    if (row.finished) return;
-    const owner = this.names.owner(this.ownerOf(row));
+  private withdrawRest(key: string, number: number, entry: Entry): void {
+    const { shape, owner } = entry;
+    if (shape.type === "node") for (const { address, bits } of rangesOf(shape)) this.names.dropRange(address, bits);
+    if (shape.type === "pod" && shape.cgroup !== undefined && this.mirrors.get(shape.cgroup) === key) {
+      this.mirrors.delete(shape.cgroup);
+    }
+    if (owner === undefined) return;
     this.names.drop(owner);
-    if (this.onHosts.get(owner)?.key === row.key) this.onHosts.delete(owner);
-    if (this.tellsPorts(row)) {
-      if (this.telling.get(owner)?.key === row.key) this.telling.delete(owner);
+    if (shape.type !== "pod") return;
+    if (this.onHosts.get(owner) === number) this.onHosts.delete(owner);
+    if (this.tellsPorts(entry, shape)) {
+      if (this.telling.get(owner) === number) this.telling.delete(owner);
       this.stale.add(owner);
     }
-    for (const { port } of row.hostPorts ?? []) {
-      const node = this.nodeOwner(row.node);
+    for (const { port } of shape.hostPorts ?? []) {
+      const node = this.nodeOwner(entry.node);
       const ports = this.hostPorts.get(node);
       const pods = ports?.get(port);
-      if (pods?.delete(row.key)) {
+      if (pods?.delete(number)) {
         this.names.drop(node);
         this.stale.add(node);
-        this.touchNode(row);
+        this.touchNode(entry);
       }
       if (pods?.size === 0) ports?.delete(port);
       if (ports?.size === 0) this.hostPorts.delete(node);
@@ -302,86 +379,77 @@ export class Resolver {
   }
 
   /** The kubelet probes the pods of its own node. */
-  private tellsPorts(pod: PodRow): boolean {
-    return (pod.probes !== undefined && this.isMine(pod)) || pod.ports.some(({ port }) => isEphemeral(port));
+  private tellsPorts({ node }: Entry, shape: PodShape): boolean {
+    return (shape.probes !== undefined && this.isMine(node)) || shape.ports.some(({ port }) => isEphemeral(port));
   }
 
   private nodeOwner(name: string): number {
-    return this.names.owner(this.ownerOf({ type: "node", key: name, name, addresses: [], ranges: [] }));
+    return this.names.owner(this.ownerOf({ type: "node", name }));
   }
 
   /** The one pod that has a node's port. */
-  private onHostPort(node: number, port: number): { row: PodRow; owner: number; port: number } | undefined {
+  private onHostPort(node: number, port: number): { pod: number; owner: number; port: number } | undefined {
     const pods = this.hostPorts.get(node)?.get(port);
     if (pods?.size !== 1) return undefined;
-    const [pod] = pods.values();
-    return pod && { ...pod, owner: this.names.owner(this.ownerOf(pod.row)) };
+    const [[pod, target] = [0, 0]] = pods;
+    return { pod, owner: this.objects.ownerOf(pod)!, port: target };
   }
 
-  private indexSlice(key: string, before: EndpointSliceRow | undefined, after: EndpointSliceRow | undefined): void {
+  private indexSlice(number: number, before: Slice | undefined, after: Slice | undefined): void {
     if (before !== undefined) {
-      const left = (this.slices.get(serviceOf(before)) ?? []).filter((slice) => slice.key !== key);
-      if (left.length > 0) this.slices.set(serviceOf(before), left);
-      else this.slices.delete(serviceOf(before));
+      const left = this.slicesOf.get(serviceOf(before))!.filter((slice) => slice !== before);
+      if (left.length > 0) this.slicesOf.set(serviceOf(before), left);
+      else this.slicesOf.delete(serviceOf(before));
     }
-    if (after !== undefined) this.slices.set(serviceOf(after), [...(this.slices.get(serviceOf(after)) ?? []), after]);
+    if (after !== undefined) {
+      this.slicesOf.set(serviceOf(after), [...(this.slicesOf.get(serviceOf(after)) ?? []), after]);
+    }
     const was = new Set(before?.addresses);
-    const is = new Set(after?.addresses);
-    for (const address of was) if (!is.has(address)) this.unnameAddress(address, key);
-    for (const address of is) {
-      if (was.has(address)) continue;
-      const others = this.namedBy.get(address);
-      this.namedBy.set(address, others === undefined ? key : [others, key].flat());
-    }
-  }
-
-  private unnameAddress(address: string, slice: string): void {
-    const [first, ...others] = [this.namedBy.get(address) ?? []].flat().filter((key) => key !== slice);
-    if (first === undefined) this.namedBy.delete(address);
-    else this.namedBy.set(address, others.length === 0 ? first : [first, ...others]);
+    for (const address of after?.addresses ?? []) if (!was.delete(address)) this.addresses.name(address, number);
+    for (const address of was) this.addresses.unname(address, number);
+    for (const address of before?.addresses ?? []) this.addresses.drop(address);
   }
 
   /** What hangs on the object itself. */
-  private touch(row: Row): void {
-    if (row.type === "service") this.dirty.add(row.key);
-    else if (row.type === "slice") this.dirty.add(serviceOf(row));
-    else if (row.type === "pod" && row.labels.length > 0) this.unselected.add(row.namespace);
+  private touch(key: string, shape: Shape): void {
+    if (shape.type === "service") this.dirty.add(key);
+    else if (shape.type === "pod" && shape.labels.length > 0) this.unselected.add(shape.namespace);
   }
 
   /** What hangs on who has the address. */
-  private touchAddress(address: string): void {
-    for (const key of [this.namedBy.get(address) ?? []].flat()) {
-      const slice = this.rows.slice.get(key);
-      if (slice !== undefined) this.dirty.add(serviceOf(slice));
-    }
+  private touchAddress(address: number): void {
+    for (const slice of this.addresses.slicesOf(address)) this.dirty.add(serviceOf(this.slices[slice]!));
   }
 
   /** What hangs on the ports that the pod has on its node. */
-  private touchNode(pod: PodRow): void {
-    for (const address of this.rows.node.get(pod.node)?.addresses ?? pod.addresses) this.touchAddress(address);
+  private touchNode(pod: Entry): void {
+    const node = this.objects.find("node", pod.node);
+    const addresses = node === undefined ? pod.addresses : this.objects.addressesOf(node);
+    for (const address of addresses) this.touchAddress(address);
   }
 
   private time(wall: number | undefined): bigint | undefined {
     return wall === undefined ? undefined : this.bootTime(wall);
   }
 
-  private endOf(row: Row): bigint | undefined {
-    return this.time(row.type === "pod" ? row.endedAt : undefined);
+  private isMine(node: string): boolean {
+    return this.node === undefined || node === this.node;
   }
 
-  private isMine(pod: PodRow): boolean {
-    return this.node === undefined || pod.node === this.node;
+  /** A finished pod's number may be another's by now. */
+  private ownerOfPod({ shape, node, owner }: Entry): number {
+    return owner ?? this.names.owner(this.ownerOf({ ...(shape as PodShape & { name: string }), node }));
   }
 
-  private isIgnored(row: OwningRow): boolean {
+  private isIgnored(row: Named | Shape): boolean {
     return row.type === "pod" && (row.ignored === true || this.ignored.includes(row.namespace));
   }
 
-  private ownerOf(row: OwningRow): Owner {
+  private ownerOf(row: Named): Owner {
     const { type, name } = row;
     switch (type) {
       case "pod": {
-        const mine = this.isMine(row);
+        const mine = this.isMine(row.node);
         const { namespace, workload, kind } = row;
         return { type, namespace, name, workload, kind, mine, ...(this.isIgnored(row) && { ignored: true }) };
       }
@@ -394,77 +462,85 @@ export class Resolver {
     }
   }
 
-  private claim(address: string, row: Row, at: bigint): void {
-    if (row.type === "slice") return;
-    const claim = { row, owner: this.names.owner(this.ownerOf(row)) };
-    const claims = this.claimsOn(address);
-    const index = claims.findIndex((other) => isSame(other.row, row));
-    if (index < 0) claims.push(claim);
-    else claims[index] = claim;
-    this.settle(address, claims, at);
+  private claim(address: number, number: number, before: Entry | undefined, at: bigint): void {
+    const claims = this.addresses.claimsOn(address);
+    this.settle(address, claims.includes(number) ? claims : [...claims, number], at, { number, before });
   }
 
-  private withdraw(address: string, row: Row, at: bigint): void {
-    const holding = this.holdings.get(address);
-    if (holding === undefined || row.type === "slice") return;
-    if (isSame(holding.row, row)) holding.row = row;
-    const others = this.claimsOn(address).filter((claim) => !isSame(claim.row, row));
-    this.settle(address, others, at);
-  }
-
-  /** In the order in which they came. */
-  private claimsOn(address: string): Claim[] {
-    const holding = this.holdings.get(address);
-    return holding === undefined ? [] : [...(holding.claims ?? [{ row: holding.row, owner: holding.owner }])];
+  private withdraw(address: number, number: number, at: bigint): void {
+    const claims = this.addresses.claimsOn(address);
+    this.settle(
+      address,
+      claims.filter((claim) => claim !== number),
+      at,
+    );
   }
 
   /** Tells the core who has the address by these claims, where that is another than before. */
-  private settle(address: string, claims: Claim[], at: bigint): void {
+  private settle(address: number, claims: readonly number[], at: bigint, changed?: Changed): void {
+    const { addresses, objects } = this;
     const [first, ...others] = claims;
-    const next = first && others.reduce((best, claim) => (beats(claim.row, best.row) ? claim : best), first);
-    const several = others.length > 0 ? claims : undefined;
-    const holding = this.holdings.get(address);
-    if (next !== undefined && holding?.owner === next.owner) {
-      // A pod made again elsewhere, of which both objects are known, may have kept its name and its address.
-      if (nodeOf(next.row) !== nodeOf(holding.row)) this.assign(address, next, holding.since);
-      holding.row = next.row;
-      holding.claims = several;
-      return;
-    }
-    if (holding !== undefined) {
-      const ready = next?.row.type === "pod" ? next.row.readyAt : undefined;
+    const next = first === undefined ? undefined : others.reduce((best, n) => (this.beats(n, best) ? n : best), first);
+    const holder = addresses.holder(address);
+    addresses.claim(address, claims, next);
+    const owner = next === undefined ? undefined : objects.ownerOf(next);
+    if (holder !== undefined) {
+      if (next !== undefined && owner === addresses.owner(address)) {
+        // A pod made again elsewhere, of which both objects are known, may have kept its name and its address.
+        const before = holder === changed?.number && changed.before ? nodeOf(changed.before) : this.nodeOf(holder);
+        if (this.nodeOf(next) !== before) this.assign(address, next, owner, addresses.since(address));
+        return;
+      }
+      const ready = next === undefined ? undefined : objects.readyOf(next);
       // By the end of the second that Kubernetes names: in it, the core tells the two apart by what it sees.
       const taken = this.time(ready === undefined ? undefined : ready + 1000);
-      const end = latest(earliest(at, this.endOf(holding.row), taken), holding.since);
-      this.holdings.delete(address);
-      this.remember(address, end);
-      this.names.release(toBytes(address), end);
-      this.moved(address, holding.row);
+      const ended = holder === changed?.number ? changed.before?.endedAt : objects.endOf(holder);
+      const end = latest(earliest(at, this.time(ended), taken), addresses.since(address));
+      const bytes = addresses.bytes(address);
+      this.remember(bytes, end);
+      this.names.release(bytes, end);
+      this.moved(address, holder);
     }
-    if (next === undefined) return;
-    const end = this.ends.get(address);
+    if (next === undefined || owner === undefined) return;
+    const end = this.ends.get(String.fromCharCode(...addresses.bytes(address)));
     // A kubelet's clock may be ahead of ours; that the pod has the address now is certain.
-    const since = end === undefined ? 0n : latest(earliest(latest(end, this.time(startOf(next.row))), at), end);
-    this.holdings.set(address, { row: next.row, owner: next.owner, since, claims: several });
-    this.assign(address, next, since);
-    this.moved(address, next.row);
+    const since = end === undefined ? 0n : latest(earliest(latest(end, this.time(objects.startOf(next))), at), end);
+    addresses.tell(address, owner, since);
+    this.assign(address, next, owner, since);
+    this.moved(address, next);
   }
 
-  private assign(address: string, { row, owner }: Claim, since: bigint): void {
-    const node = nodeOf(row);
-    this.names.assign(toBytes(address), owner, since, node === "" ? undefined : this.nodeOwner(node));
+  private assign(address: number, holder: number, owner: number, since: bigint): void {
+    const node = this.nodeOf(holder);
+    this.names.assign(this.addresses.bytes(address), owner, since, node === "" ? undefined : this.nodeOwner(node));
+  }
+
+  private nodeOf(number: number): string {
+    return nodeOf(this.objects.get(number));
+  }
+
+  /** Whether a claim that came later wins. */
+  private beats(later: number, best: number): boolean {
+    const { objects } = this;
+    const [rank, bestRank] = [RANK[objects.shapeOf(later).type], RANK[objects.shapeOf(best).type]];
+    if (rank !== bestRank) return rank > bestRank;
+    const [start, bestStart] = [objects.startOf(later), objects.startOf(best)];
+    if (start === undefined || bestStart === undefined) return bestStart === undefined;
+    return start >= bestStart;
   }
 
   /** An address has come to this object, or gone from it. */
-  private moved(address: string, row: OwningRow): void {
+  private moved(address: number, number: number): void {
     this.touchAddress(address);
-    if (row.type === "node") this.unselected.add("");
-    else this.touch(row);
+    const shape = this.objects.shapeOf(number);
+    if (shape.type === "node") this.unselected.add("");
+    else this.touch(this.objects.key(number), shape);
   }
 
-  private remember(address: string, end: bigint): void {
-    this.ends.delete(address);
-    this.ends.set(address, end);
+  private remember(address: Uint8Array, end: bigint): void {
+    const key = String.fromCharCode(...address);
+    this.ends.delete(key);
+    this.ends.set(key, end);
     if (this.ends.size > ENDS_KEPT) for (const [oldest] of this.ends) return void this.ends.delete(oldest);
   }
 
@@ -482,7 +558,7 @@ export class Resolver {
       if (seen > most) break;
       this.dirty.delete(key);
       this.untold.add(key);
-      const row = this.rows.service.get(key);
+      const row = this.service(key);
       seen += 1;
       if (this.leaving.has(key)) for (const pair of this.pairsOf(key)) this.changed(ownerOfPair(pair), portOf(pair));
       else seen += this.serve(key, row === undefined ? [] : find(row));
@@ -503,8 +579,9 @@ export class Resolver {
   private touchUnselected(): void {
     if (this.unselected.size === 0) return;
     const all = this.unselected.has("");
-    for (const { key, namespace } of this.rows.service.values()) {
-      if ((all || this.unselected.has(namespace)) && !this.slices.has(key)) this.dirty.add(key);
+    for (const number of this.objects.all("service")) {
+      const { key, namespace } = this.objects.shapeOf(number) as ServiceRow;
+      if ((all || this.unselected.has(namespace)) && !this.slicesOf.has(key)) this.dirty.add(key);
     }
     this.unselected.clear();
   }
@@ -528,18 +605,13 @@ export class Resolver {
     const owner = ownerOfPair(pair);
     const port = portOf(pair);
     this.changed(owner, port);
-    this.servedBy.set(owner, { port, key, next: this.servedBy.get(owner) });
+    this.backends.add(owner, port, key);
   }
 
   private unlink(pair: number, key: string): void {
     const owner = ownerOfPair(pair);
     const port = portOf(pair);
-    const was = this.servedBy.get(owner);
-    this.servedBy.delete(owner);
-    for (let served = was; served !== undefined; served = served.next) {
-      if (served.port === port && served.key === key) continue;
-      this.servedBy.set(owner, { ...served, next: this.servedBy.get(owner) });
-    }
+    this.backends.remove(owner, port, key);
     this.changed(owner, port);
   }
 
@@ -547,27 +619,30 @@ export class Resolver {
   private changed(owner: number, port: number): void {
     this.stale.add(owner);
     const onHost = this.onHosts.get(owner);
-    if (onHost !== undefined) this.stale.add(this.nodeOwner(onHost.node));
-    for (let served = this.servedBy.get(owner); served !== undefined; served = served.next) {
-      if (served.port === port) this.untold.add(served.key);
+    if (onHost !== undefined) this.stale.add(this.nodeOwner(this.objects.get(onHost).node));
+    const { backends } = this;
+    for (let at = backends.first(owner); at > 0; at = backends.next(at)) {
+      if (backends.port(at) === port) this.untold.add(backends.service(at));
     }
   }
 
   private tellPortsOf(owner: number): void {
     this.names.dropPorts(owner);
-    const row = this.telling.get(owner);
-    for (const { port } of row?.ports ?? []) if (isEphemeral(port)) this.names.port(owner, port, owner, port, "");
+    const telling = this.telling.get(owner);
+    const pod = telling === undefined ? undefined : (this.objects.shapeOf(telling) as PodShape);
+    for (const { port } of pod?.ports ?? []) if (isEphemeral(port)) this.names.port(owner, port, owner, port, "");
     const ports = new Set<number>(); // several Services may lead to one
-    for (let served = this.servedBy.get(owner); served !== undefined; served = served.next) ports.add(served.port);
+    const { backends } = this;
+    for (let at = backends.first(owner); at > 0; at = backends.next(at)) ports.add(backends.port(at));
     for (const port of ports) {
       const service = this.onlyService(owner, port);
       if (service !== "" || isEphemeral(port)) this.names.port(owner, port, owner, port, service);
     }
     for (const port of this.hostPorts.get(owner)?.keys() ?? []) {
-      const pod = this.onHostPort(owner, port);
-      if (pod) this.names.port(owner, port, pod.owner, pod.port, this.onlyService(pod.owner, pod.port));
+      const behind = this.onHostPort(owner, port);
+      if (behind) this.names.port(owner, port, behind.owner, behind.port, this.onlyService(behind.owner, behind.port));
     }
-    if (!row?.hostNetwork) for (const port of row?.probes ?? []) this.names.probe(owner, port);
+    if (!pod?.hostNetwork) for (const port of pod?.probes ?? []) this.names.probe(owner, port);
   }
 
   /** A port that every node has leads to a Service. */
@@ -583,22 +658,32 @@ export class Resolver {
   private onlyService(owner: number, port: number): string {
     let found = "";
     let left: string | undefined;
-    for (let served = this.servedBy.get(owner); served !== undefined; served = served.next) {
-      if (served.port !== port) continue;
-      const { key } = served;
+    const { backends } = this;
+    for (let at = backends.first(owner); at > 0; at = backends.next(at)) {
+      if (backends.port(at) !== port) continue;
+      const key = backends.service(at);
       if (this.leaving.has(key)) {
         left = left === undefined ? key.slice(key.indexOf("/") + 1) : "";
         continue;
       }
       if (found !== "") return "";
-      found = this.rows.service.get(key)?.name ?? "";
+      found = this.service(key)?.name ?? "";
     }
     return found || (left ?? "");
   }
 
+  /** Whether a Service is the one that leads to a backend's port. */
+  private isAlone(key: string, { name }: ServiceRow, pair: number): boolean {
+    const { backends } = this;
+    const [owner, port] = [ownerOfPair(pair), portOf(pair)];
+    const at = backends.first(owner);
+    const isOnly = at > 0 && backends.next(at) === 0 && backends.service(at) === key && backends.port(at) === port;
+    return isOnly || this.onlyService(owner, port) === name;
+  }
+
   /** A Service's addresses belong to an owner of its own, whose ports lead to what is behind it. */
   private tellService(key: string): void {
-    const row = this.rows.service.get(key);
+    const row = this.service(key);
     if (row === undefined) {
       this.forgetService(key);
       return;
@@ -611,7 +696,7 @@ export class Resolver {
       let alone = true;
       for (const pair of pairs) {
         numbers.add(portOf(pair));
-        alone &&= this.onlyService(ownerOfPair(pair), portOf(pair)) === row.name;
+        alone &&= this.isAlone(key, row, pair);
       }
       const [number = fallback] = numbers;
       const lead: Lead = [this.names.owner(behind), numbers.size > 1 ? port : number, alone ? row.name : ""];
@@ -648,17 +733,16 @@ export class Resolver {
   }
 
   /** The Service with the labels of the workload behind it, where it is one; ignored where all behind it is. */
-  private workloadBehind(row: ServiceRow, backends: OwningRow[]): Owner {
+  private workloadBehind(row: ServiceRow, backends: number[]): Owner {
     const own = this.ownerOf(row);
-    if (backends.length > 0 && backends.every((backend) => this.isIgnored(backend))) own.ignored = true;
-    let found: Owner | undefined;
+    const isIgnored = (backend: number) => this.isIgnored(this.objects.shapeOf(backend));
+    if (backends.length > 0 && backends.every(isIgnored)) own.ignored = true;
+    let found: Workload | undefined;
     for (const backend of backends) {
-      if (found !== undefined && backend.type === "pod" && isOf(backend, found)) continue;
-      const as = this.ownerOf(backend);
+      const as = workloadOf(this.objects.shapeOf(backend));
+      if (as === found) continue;
       found ??= as;
-      if (as.namespace !== found.namespace || as.workload !== found.workload || as.kind !== found.kind) {
-        return own;
-      }
+      if (as.namespace !== found.namespace || as.workload !== found.workload || as.kind !== found.kind) return own;
     }
     if (found === undefined) return own;
     const { namespace, workload, kind } = found;
@@ -667,34 +751,37 @@ export class Resolver {
 
   /** What a Service's ports lead to, by its EndpointSlices, else by its selector. */
   private finder(): (row: ServiceRow) => Target[] {
-    let pods: Map<string, PodRow[]> | undefined;
-    const byLabel = new Map<string, Map<string, PodRow[]>>();
+    const { objects, addresses: known } = this;
+    let pods: Map<string, number[]> | undefined;
+    const byLabel = new Map<string, Map<string, number[]>>();
+    const podOf = (number: number): PodShape => objects.shapeOf(number) as PodShape;
     /** A Service looks only at the pods that have its rarest label. */
-    const select = ({ namespace, selector }: ServiceRow): PodRow[] => {
+    const select = ({ namespace, selector }: ServiceRow): number[] => {
       if (selector.length === 0) return [];
-      pods ??= Map.groupBy(this.rows.pod.values(), (pod) => pod.namespace);
-      const labels = byLabel.get(namespace) ?? groupByLabel(pods.get(namespace) ?? []);
+      pods ??= Map.groupBy(objects.all("pod"), (pod) => podOf(pod).namespace);
+      const labels = byLabel.get(namespace) ?? groupByLabel(pods.get(namespace) ?? [], (pod) => podOf(pod).labels);
       byLabel.set(namespace, labels);
       const [rarest = []] = selector.map((label) => labels.get(label) ?? []).sort((a, b) => a.length - b.length);
-      return rarest.filter((pod) => selector.every((label) => pod.labels.includes(label)));
+      return rarest.filter((pod) => selector.every((label) => podOf(pod).labels.includes(label)));
     };
     return (row) => {
-      const own = this.slices.get(row.key);
-      const selected = own === undefined ? select(row).filter((pod) => !pod.finished) : [];
+      const own = this.slicesOf.get(row.key);
+      const selected = own === undefined ? select(row).filter((pod) => !podOf(pod).finished) : [];
       return row.ports.map(({ name, port, target, nodePort }) => {
-        const backends = new Map<number, OwningRow>();
-        const add = (addresses: string[], number: number | undefined) => {
+        const backends = new Map<number, number>();
+        const add = (addresses: Iterable<number>, number: number | undefined) => {
           if (number === undefined) return;
           for (const address of addresses) {
-            const holding = this.holdings.get(address);
-            if (holding === undefined || holding.row.type === "service") continue;
-            const onHost = this.onHostPort(holding.owner, number);
-            if (onHost === undefined) backends.set(pairOf(holding.owner, number), holding.row);
-            else backends.set(pairOf(onHost.owner, onHost.port), onHost.row);
+            const holder = known.holder(address);
+            if (holder === undefined || objects.shapeOf(holder).type === "service") continue;
+            const owner = known.owner(address);
+            const onHost = this.onHostPort(owner, number);
+            if (onHost === undefined) backends.set(pairOf(owner, number), holder);
+            else backends.set(pairOf(onHost.owner, onHost.port), onHost.pod);
           }
         };
         for (const slice of own ?? []) add(slice.addresses, slice.ports.find((p) => p.name === name)?.port);
-        for (const pod of selected) add(pod.addresses, numberOf(target, pod));
+        for (const pod of selected) add(objects.addressesOf(pod), numberOf(target, podOf(pod)));
         const fallback = typeof target === "number" ? target : port;
         const behind = this.workloadBehind(row, [...backends.values()]);
         return { port, nodePort, fallback, pairs: [...backends.keys()], behind };
@@ -706,21 +793,15 @@ export class Resolver {
 const pairOf = (owner: number, port: number): number => owner * 65536 + port;
 const ownerOfPair = (pair: number): number => Math.floor(pair / 65536);
 const portOf = (pair: number): number => pair % 65536;
-const isOf = (pod: PodRow, { namespace, workload, kind }: Owner): boolean =>
-  pod.workload === workload && pod.namespace === namespace && pod.kind === kind;
-
-const serviceOf = (slice: EndpointSliceRow): string => `${slice.namespace}/${slice.service}`;
-const isSame = (a: Row, b: Row): boolean => a.key === b.key && a.type === b.type;
-const startOf = (row: OwningRow): number | undefined =>
-  row.type === "pod" ? (row.readyAt ?? row.startedAt) : undefined;
+const serviceOf = (slice: Slice): string => `${slice.namespace}/${slice.service}`;
 
 /** The name of the node that an object is on, or "". */
-const nodeOf = (row: OwningRow): string => (row.type === "pod" ? row.node : row.type === "node" ? row.name : "");
+const nodeOf = ({ shape, node }: Entry): string => (shape.type === "node" ? shape.name : node);
 
-function groupByLabel(pods: PodRow[]): Map<string, PodRow[]> {
-  const groups = new Map<string, PodRow[]>();
+function groupByLabel(pods: number[], labelsOf: (pod: number) => string[]): Map<string, number[]> {
+  const groups = new Map<string, number[]>();
   for (const pod of pods) {
-    for (const label of pod.labels) {
+    for (const label of labelsOf(pod)) {
       const group = groups.get(label);
       if (group === undefined) groups.set(label, [pod]);
       else group.push(pod);
@@ -730,27 +811,21 @@ function groupByLabel(pods: PodRow[]): Map<string, PodRow[]> {
 }
 
 /** A Service's target port as this pod has it. */
-function numberOf(target: number | string, pod: PodRow): number | undefined {
+function numberOf(target: number | string, pod: PodShape): number | undefined {
   return typeof target === "number" ? target : pod.ports.find(({ name }) => name === target)?.port;
 }
 
-function addressesOf(row: Row): string[] {
-  if (row.type === "slice") return [];
+function addressesOf({ shape, addresses }: Entry): number[] {
   // A pod on the host's network has its node's addresses.
-  return row.type === "pod" && (row.finished || row.hostNetwork) ? [] : row.addresses;
+  return shape.type === "pod" && (shape.finished || shape.hostNetwork) ? [] : addresses;
 }
 
-/** It has probes, or declares a port that else would be taken for an ephemeral one. */
+function workloadOf(shape: Shape): Workload {
+  return shape.type === "pod" ? shape : { namespace: "", workload: shape.name, kind: "Node" };
+}
+
 function rangesOf(row: NodeRow): Range[] {
   return row.ranges.map(rangeOf).filter((range) => range !== undefined);
-}
-
-/** Whether a claim that came later wins. */
-function beats(later: OwningRow, best: OwningRow): boolean {
-  if (RANK[later.type] !== RANK[best.type]) return RANK[later.type] > RANK[best.type];
-  const [start, bestStart] = [startOf(later), startOf(best)];
-  if (start === undefined || bestStart === undefined) return bestStart === undefined;
-  return start >= bestStart;
 }
 
 function earliest(first: bigint, ...others: (bigint | undefined)[]): bigint {

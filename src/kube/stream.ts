@@ -1,12 +1,19 @@
+import { edenGC } from "bun:jsc";
 import { RingsideError } from "../errors.ts";
+import { Turns } from "../turns.ts";
 import { type ApiClient, ApiError } from "./client.ts";
 import { JsonLists } from "./json.ts";
 import { Lines } from "./lines.ts";
 import { Malformed, nameOf } from "./parse.ts";
 import type { End, Plan, Reflector, Request, Resource } from "./reflector.ts";
+import { skim } from "./skim.ts";
 
 /** The largest event, or item of a list, that is taken: etcd holds 1.5 MiB. */
 const OBJECT_LIMIT = 8 << 20;
+/** Of a chunk, which may have megabytes: some pods. */
+const PART = 64 << 10;
+/** While a list comes, its garbage is collected after so many bytes: the collector waits until it is as much as is kept. */
+const COLLECTED = 16 << 20;
 /** Of a list, as its clients ask for. */
 const PAGE_SIZE = 500;
 
@@ -30,7 +37,7 @@ export interface StreamOptions {
   onError: (error: RingsideError) => void;
   /** Told when all is well after it. */
   onWell: () => void;
-  /** Told after each part of a stream, and after each request: something may have changed. */
+  /** Told after each chunk of a stream, and after each request: something may have changed. */
   onChange: () => void;
   /** Instead of the reflector's: milliseconds of silence after which a request has hung. */
   patience?: number;
@@ -95,13 +102,26 @@ export class Stream {
     return patience ?? reflector.patience;
   }
 
-  /** Reads to the end. Chunks have at most 512 KiB, which take 10 ms; others have their turn between them. */
+  /** Reads to the end; others have their turn between two parts. */
   private async read(response: Response, reader: Reader, watchdog: Watchdog): Promise<Outcome> {
     this.well();
+    const turns = new Turns();
+    let garbage = 0;
     for await (const chunk of response.body ?? []) {
       this.counters.bytes += chunk.length;
-      const outcome = reader.write(chunk);
-      if (outcome !== undefined) return outcome;
+      for (let at = 0; at < chunk.length; at += PART) {
+        const outcome = reader.write(chunk.subarray(at, at + PART));
+        if (outcome !== undefined) return outcome;
+        if (!turns.isOver) continue;
+        await turns.rest();
+        watchdog.signal.throwIfAborted();
+      }
+      garbage += chunk.byteLength;
+      release(chunk);
+      if (garbage > COLLECTED && this.options.reflector.isListing) {
+        edenGC();
+        garbage = 0;
+      }
       this.options.onChange();
       watchdog.expect(this.patience());
     }
@@ -133,6 +153,7 @@ export class Stream {
         });
       },
       () => reflector.misunderstood("an event", tooLarge()),
+      skim,
     );
     return {
       write: (bytes) => {
@@ -215,7 +236,10 @@ interface Outcome {
 }
 
 interface Reader {
-  /** @returns how the request ends, where the text says so */
+  /**
+   * @param bytes are not used any more afterwards
+   * @returns how the request ends, where the text says so
+   */
   write(bytes: Uint8Array): Outcome | undefined;
   /** @throws where the text may not end here */
   end(): void;
@@ -279,6 +303,11 @@ function pathOf(resource: Resource, request: Request): string {
   }
   if (request.verb === "watch") query.set("resourceVersion", request.resourceVersion);
   return `${resource.path}?${query}`;
+}
+
+/** A list is hundreds of megabytes in chunks: their memory need not wait for the garbage collector. */
+function release({ buffer, byteLength }: Uint8Array<ArrayBuffer>): void {
+  if (byteLength === buffer.byteLength) buffer.transfer(0);
 }
 
 function tooLarge(): Malformed {

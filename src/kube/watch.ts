@@ -12,7 +12,7 @@ const HEAD_START = 5000;
 /** The core is told at most so often how fresh the names are, and which ports lead where. */
 const PACE_MS = 500;
 /** So many Services and backends are looked at in one go; the rest waits, so that they take this share of the time. */
-const AT_ONCE = 2000;
+const AT_ONCE = 1000;
 const SHARE = 0.2;
 /** So many malformed objects are logged; further ones are counted only. */
 const MALFORMED_LOGGED = 5;
