@@ -1,3 +1,4 @@
+import { counters } from "./counters";
 import { allocate, free, table } from "./memory";
 import { drop, EXTERNAL, hold, ownerOf } from "./owners";
 import { PLACE, recent } from "./recent";
@@ -286,6 +287,7 @@ export function assign(address: usize, owner: u32, since: u64, node: u32): void 
   generation.owner = owner;
   generation.node = node;
   hold(owner);
+  counters.addressesNamed++;
   generation.older = row.newest;
   row.newest = changetype<usize>(generation);
 
@@ -307,6 +309,11 @@ export function release(address: usize, at: u64): void {
   const end = sight !== null && hadBoth(sight, generation) ? min(at, boundary(sight)) : at;
   generation.until = max<u64>(max(end, generation.from), 1);
   drop(generation.owner);
+  counters.addressesNamed--;
+}
+
+export function countExternals(): void {
+  counters.addressesExternal = externals.rows.count;
 }
 
 /** Marks the owners that addresses refer to, and forgets those that had one last before `time`. */

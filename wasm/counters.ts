@@ -17,6 +17,9 @@ export class Counters {
   /** Connections of which an end is not to be posted. */
   ignored: u64;
   ignoredBytes: u64;
+  /** Addresses that have an owner now, and private ones that were waited for in vain. */
+  addressesNamed: u64;
+  addressesExternal: u64;
   /** A kubelet's probes, which are in no link. */
   probes: u64;
   probeBytes: u64;
@@ -36,4 +39,4 @@ export class Counters {
   postedExternalBytes: u64;
 }
 
-export const counters = changetype<Counters>(memory.data(8 * 26, 8));
+export const counters = changetype<Counters>(memory.data(8 * 28, 8));

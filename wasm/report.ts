@@ -1,3 +1,4 @@
+import { countExternals } from "./addresses";
 import { countLoopback } from "./connections";
 import { counters } from "./counters";
 import { firstLink, isProbe, isServer, Link, measureAt, portOfLink, scopeOfLink } from "./links";
@@ -46,5 +47,6 @@ export function reportCounters(): usize {
   countLoopback();
   countForeign();
   countIgnored();
+  countExternals();
   return changetype<usize>(counters);
 }

@@ -136,6 +136,8 @@ const counterNames = [
   "foreignBytes",
   "ignored",
   "ignoredBytes",
+  "addressesNamed",
+  "addressesExternal",
   "probes",
   "probeBytes",
   "unnamedFinals",
@@ -174,9 +176,9 @@ const BUCKETS = 18;
 type Ends = [source: number, destination: number, service: number, port: number, byServer: number, scope: number];
 
 /**
- * What the core counts about itself. `connections`, `settling` (for their time), `waiting` (for a name), `links`,
- * `linkRows`, `pairRows`, `series` and `seriesHeld` (at 0) are as of now, the rest since the start. Bytes are those of
- * both directions.
+ * What the core counts about itself. `connections`, `settling` (for their time), `waiting` (for a name),
+ * `addressesNamed`, `addressesExternal`, `links`, `linkRows`, `pairRows`, `series` and `seriesHeld` (at 0) are as of now,
+ * the rest since the start. Bytes are those of both directions.
  */
 export type CoreCounters = Record<(typeof counterNames)[number], number>;
 

@@ -69,6 +69,7 @@ describe("of 120,000", () => {
     });
     expect(after).toBe(before);
     expect(waited).toEqual([EACH + 1, ...Array(ROUNDS - 1).fill(EACH)]);
+    expect(core.counters()).toMatchObject({ addressesNamed: 1, addressesExternal: 16_384 });
     expect(links(core)).toEqual([`web-1 > external:80 ${ROUNDS * (EACH + 1000)}`]);
     // The first of them is waited for again, the last is not; one that somebody has had is.
     const again = (to: string, now: bigint): number => {
@@ -80,7 +81,9 @@ describe("of 120,000", () => {
     };
     expect([again("10.100.128.0", 7000n * second), again("10.130.0.7", 7100n * second)]).toEqual([1, 0]);
     core.assign(address("192.168.0.1"), core.owner(pod("db-1")), 7200n * second);
+    expect(core.counters()).toMatchObject({ addressesNamed: 2, addressesExternal: 16_383 });
     core.release(address("192.168.0.1"), 7210n * second);
+    expect(core.counters()).toMatchObject({ addressesNamed: 1, addressesExternal: 16_383 });
     expect(again("192.168.0.1", 7300n * second)).toBe(1);
   });
 

@@ -26,8 +26,8 @@ export interface FileCounters {
   failures: number;
   /** Objects known, by type. */
   objects: Record<Row["type"], number>;
-  /** Boot time in ns of the last good read. */
-  lastRead: bigint;
+  /** Seconds for which it may have been other than what is known: it was read, or was unchanged, so long ago. */
+  age: number;
 }
 
 /**
@@ -39,7 +39,8 @@ export class IdentitiesFile {
   private broken = false;
   private reads = 0;
   private failures = 0;
-  private lastRead = 0n;
+  /** Boot time in ns at which the names were last known to be complete. */
+  private proof = 0n;
   private timer: Timer | undefined;
   private closed = false;
 
@@ -58,8 +59,9 @@ export class IdentitiesFile {
   }
 
   counters(): FileCounters {
-    const { reads, failures, lastRead } = this;
-    return { reads, failures, objects: this.options.resolver.counts(), lastRead };
+    const { reads, failures, proof } = this;
+    const { now, resolver } = this.options;
+    return { reads, failures, objects: resolver.counts(), age: Number(now() - proof) / 1e9 };
   }
 
   /** One check: rereads a file that changed; an unchanged one proves that the names are complete until now. */
@@ -97,9 +99,10 @@ export class IdentitiesFile {
       await inTurns(resolver.replacing(rows, at));
       this.broken = false;
       this.reads++;
-      this.lastRead = at;
     }
-    if (!this.broken) resolver.fresh(at);
+    if (this.broken) return;
+    this.proof = at;
+    resolver.fresh(at);
   }
 }
 

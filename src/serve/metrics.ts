@@ -180,6 +180,15 @@ export class SelfMetrics {
       [{ until: "settled" }, this.#core.settling],
       [{ until: "named" }, this.#core.waiting],
     ]);
+    gauge(
+      "addresses",
+      "Addresses by what is known of them: named by somebody who has them, or private ones that were waited for in vain.",
+      ["state"],
+      () => [
+        [{ state: "named" }, this.#core.addressesNamed],
+        [{ state: "external" }, this.#core.addressesExternal],
+      ],
+    );
     counter("connections_left_out_total", "Connections that no link counts.", ["reason"], () => [
       [{ reason: "loopback" }, this.#core.loopback],
       [{ reason: "other_node" }, this.#core.foreign],
@@ -224,39 +233,35 @@ export class SelfMetrics {
       ["result"],
       () => Object.entries(this.exposition?.counters() ?? {}).map(([result, count]) => [{ result }, count]),
     );
-    counter("web_config_reads_total", "Times that --web.config.file was read.", ["result"], () => {
-      const read = this.webFile?.counters();
-      return read
-        ? [
-            [{ result: "good" }, read.reads],
-            [{ result: "bad" }, read.failures],
-          ]
-        : [];
-    });
+    const reads = (of: { counters(): WebCounters } | undefined) => (): Labelled[] => {
+      if (!of) return [];
+      const { reads, failures } = of.counters();
+      return [
+        [{ result: "good" }, reads],
+        [{ result: "bad" }, failures],
+      ];
+    };
+    counter("web_config_reads_total", "Times that --web.config.file was read.", ["result"], reads(this.webFile));
+
     const { identities } = this;
-    if (!identities) return;
+    const [file, watch] = identities instanceof IdentitiesFile ? [identities] : [undefined, identities];
     gauge("identities_objects", "Objects known.", ["type"], () =>
-      Object.entries(identities.counters().objects).map(([type, count]) => [{ type }, count]),
+      Object.entries(identities?.counters().objects ?? {}).map(([type, count]) => [{ type }, count]),
     );
-    if (identities instanceof IdentitiesFile) {
-      counter("identities_reads_total", "Times that the identities were read.", ["result"], () => [
-        [{ result: "good" }, identities.counters().reads],
-        [{ result: "bad" }, identities.counters().failures],
-      ]);
-      return;
-    }
+    counter("identities_reads_total", "Times that the file of names was read.", ["result"], reads(file));
     type Of = WatchCounters["streams"][string];
     const each = (read: (stream: Of) => Labelled[]) => (): Labelled[] =>
-      Object.entries(identities.counters().streams).flatMap(([stream, counters]) =>
+      Object.entries(watch?.counters().streams ?? {}).flatMap(([stream, counters]) =>
         read(counters).map(([labels, value]): Labelled => [{ stream, ...labels }, value]),
       );
     const by = (label: string, values: Iterable<[string, number]>): Labelled[] =>
       [...values].map(([name, value]) => [{ [label]: name }, value]);
+    const ages = each(({ age }) => one(age));
     gauge(
       "identities_age_seconds",
-      "Names are complete for all that happened until so long ago; without a change the API server says so once a minute.",
+      "Names are complete for all that happened until so long ago. Where nothing changes the API server says so once a minute; a file is looked at once a second.",
       ["stream"],
-      each(({ age }) => one(age)),
+      () => (file ? [[{ stream: "file" }, file.counters().age]] : ages()),
     );
     counter(
       "identities_syncs_total",

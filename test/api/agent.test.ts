@@ -1,6 +1,7 @@
 /** The agent's own process, in a pod as far as it can tell, and by a kubeconfig. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
+import { undocumented } from "../live/documented.ts";
 import { Cluster } from "./cluster.ts";
 import { until } from "./names.ts";
 
@@ -64,6 +65,7 @@ test("in a pod it names by the service account, and says of itself how", async (
     ).toBeDefined();
   }
   expect(metrics.filter((line) => line.startsWith("ringside_identities_errors_total"))).toEqual([]);
+  expect(await undocumented(text)).toEqual([]);
   const promtool = Bun.spawn(["promtool", "check", "metrics"], {
     stdin: new Blob([text]),
     stdout: "pipe",
