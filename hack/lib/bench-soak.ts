@@ -64,6 +64,7 @@ class Scraper {
   ) {}
 
   async once(): Promise<void> {
+    const asked = Date.now();
     const now = await this.scrape();
     for (const [series, value] of now) {
       if (!/_(total|count|sum|bucket)(\{|$)/.test(series)) continue;
@@ -78,6 +79,7 @@ class Scraper {
       this.grown.set(key, (this.grown.get(key) ?? 0) + more);
     }
     this.samples = now;
+    churn.know(asked - 1000 * this.value('ringside_identities_age_seconds{stream="file"}'));
   }
 
   value(series: string): number {
@@ -94,7 +96,7 @@ function labelsOf(series: string): Record<string, string> {
 const rssOf = (pid: number): number =>
   Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1024;
 
-const churn = await Churn.start({ name, net: 75, slots: 12, rest: 8000, ports: [8000, 8001, 8002] });
+const churn = await Churn.start({ name, net: 75, slots: 12, ports: [8000, 8001, 8002] });
 const agent = await startAgent(churn.list(), [
   ...["--node", name, "--interval", "1s", "--settle", "2s", "--hold", "6s", "--max-links", "20000"],
 ]);

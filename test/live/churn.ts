@@ -17,8 +17,8 @@ interface Slot {
   /** The pod that has it. */
   pod: string;
   startTime: string;
-  /** Of performance.now(); the pod neither calls nor is called before. */
-  ready: number;
+  /** When the list that names it was written, of Date.now(). */
+  written: number;
 }
 
 export interface ChurnOptions {
@@ -29,8 +29,6 @@ export interface ChurnOptions {
   /** Addresses of each of the two roles. */
   slots: number;
   ports: number[];
-  /** Names are read once a second, later on a busy machine: so many ms a new pod rests until they must have been. */
-  rest: number;
 }
 
 const random = <T>(list: T[]): T => list[Math.floor(Math.random() * list.length)]!;
@@ -46,6 +44,8 @@ export class Churn {
   readonly #talk: string;
   #caller!: Subprocess<"pipe", "pipe", "inherit">;
   #answers!: AsyncIterator<string>;
+  /** When the names that the agent has were written, at least: a pod that is newer neither calls nor is called. */
+  #known = 0;
   /** The calls that are under way: their pods stay until they are over. */
   #calling: Promise<void> = Promise.resolve();
 
@@ -69,7 +69,7 @@ export class Churn {
       for (let i = 1; i <= slots; i++) {
         const address = `10.${net}.${third}.${i}`;
         await $`ip -n ${name}-${role} address add ${address}/32 dev eth0`;
-        churn.#slots.push({ role, address, ...churn.#pod(role), ready: 0 });
+        churn.#slots.push({ role, address, ...churn.#pod(role), written: 0 });
       }
     }
     await churn.serve(...ports);
@@ -94,24 +94,41 @@ export class Churn {
 
   /** Writes the list, so that nobody reads half of it. */
   async write(file: string): Promise<void> {
+    const unwritten = this.#slots.filter(({ written }) => written === Number.POSITIVE_INFINITY);
     await writeFile(`${file}.new`, JSON.stringify(this.list()));
     await rename(`${file}.new`, file);
+    for (const slot of unwritten) slot.written = Date.now();
+  }
+
+  /** The agent has all names that were written before: it says so itself, by their age. */
+  know(until: number): void {
+    this.#known = Math.max(this.#known, until);
   }
 
   /** A listener on these ports, at which one connection at a time is answered. */
   async serve(...ports: number[]): Promise<void> {
     const server = Bun.spawn(this.#within("server", "serve", ...ports), { stdout: "pipe", stderr: "inherit" });
     this.#children.push(server);
-    await server.stdout.getReader().read();
+    const said = server.stdout.getReader();
+    await said.read();
+    // It says a line for each connection, and would wait for ever at a full pipe.
+    const drain = async () => {
+      while (!(await said.read()).done);
+    };
+    void drain();
   }
 
-  /** The pod of one address is deleted, and there is another: of a new name, or of its own as a StatefulSet's. */
+  /**
+   * The pod of one address is deleted, and there is another: of a new name, or of its own as a StatefulSet's. The last
+   * one of its role that may call or be called stays.
+   */
   async replace(which: number, again = false): Promise<void> {
     const slot = this.#slots[which % this.#slots.length]!;
-    const { pod } = slot;
-    slot.ready = Number.POSITIVE_INFINITY;
+    const { pod, role } = slot;
+    if (this.#ready(role).every((one) => one === slot)) return;
+    slot.written = Number.POSITIVE_INFINITY;
     await this.#calling;
-    Object.assign(slot, this.#pod(slot.role), again ? { pod } : {}, { ready: performance.now() + this.options.rest });
+    Object.assign(slot, this.#pod(role), again ? { pod } : {});
   }
 
   /** So many connections, one after the other, between any two pods. */
@@ -171,7 +188,11 @@ export class Churn {
   }
 
   #any(role: Role): Slot {
-    return random(this.#slots.filter((slot) => slot.role === role && slot.ready <= performance.now()));
+    return random(this.#ready(role));
+  }
+
+  #ready(role: Role): Slot[] {
+    return this.#slots.filter((slot) => slot.role === role && slot.written <= this.#known);
   }
 
   #within(role: Role, ...command: (string | number)[]): string[] {
