@@ -9,7 +9,7 @@ import { type Range, rangeOf } from "./kube/address.ts";
 import { defaultMaxConnections } from "./limit.ts";
 
 /** 9100 to 9999, the exporters' usual ports, are all taken. */
-export const DEFAULT_LISTEN = "0.0.0.0:12020";
+const DEFAULT_LISTEN = "0.0.0.0:12020";
 
 export interface Address {
   hostname: string;
@@ -17,7 +17,7 @@ export interface Address {
 }
 
 /** "127.0.0.1:12020", "[::1]:12020" or "localhost:12020"; port 0 is any that is free. */
-export function parseAddress(text: string): Address {
+function parseAddress(text: string): Address {
   const match = /^(\[[0-9a-fA-F:.]+\]|[^:[\]\s]+):(\d{1,5})$/.exec(text);
   if (!match || Number(match[2]) > 65535) throw new InvalidArgumentError("It is HOST:PORT, as in 127.0.0.1:12020.");
   return { hostname: match[1]!.replace(/^\[|\]$/g, ""), port: Number(match[2]) };

@@ -3,8 +3,7 @@ import { recent } from "./recent";
 
 /** Whose a cgroup is: it tells the pods apart that share their node's network. */
 
-/** Nobody has said, or it was long ago; no pod's; a pod's that has no name yet; a pod's. */
-export const UNTOLD: u32 = 0;
+/** What is told of one: no pod's; a pod's that has no name yet; a pod's. */
 export const NO_POD: u32 = 1;
 export const NAMELESS: u32 = 2;
 export const OF_POD: u32 = 3;

@@ -2,7 +2,7 @@ import { counters } from "./counters";
 import { shows } from "./family";
 import { MOST_MEASURES, measures } from "./measures";
 import { allocate, free, table } from "./memory";
-import { isGone, Owner, ownerOf } from "./owners";
+import { isGone, ownerOf } from "./owners";
 import { attach, detach, LINK_ROWS, linkRow } from "./series";
 
 export const CLIENT: u32 = 1;

@@ -2,7 +2,7 @@ import { counters } from "./counters";
 import { shows } from "./family";
 import { NAMESPACE } from "./labels";
 import { grown, isProbe, isServer, Link, nextChanged, portOfLink, sweepLinks } from "./links";
-import { ACTIVE, CONNECT, DURATION, EXCHANGE_BUCKETS, EXCHANGES, measures, RECEIVED, SENT } from "./measures";
+import { DURATION, EXCHANGE_BUCKETS, EXCHANGES, measures, RECEIVED, SENT } from "./measures";
 import { allocate, free, table } from "./memory";
 import { EXTERNAL, isGone, NODE, Owner, ownerOf, POD } from "./owners";
 import { BUCKETS } from "./record";

@@ -12,7 +12,7 @@ import { Model } from "./model.ts";
 import type { Owner } from "./names.ts";
 
 const histories = process.env.RINGSIDE_TEST_ALL ? 100_000 : 300;
-const firstSeed = Number(process.env.RINGSIDE_SEED ?? 1);
+const firstSeed = Number(process.env.RINGSIDE_TEST_SEED ?? 1);
 const hold = 4n * second;
 
 /** A small generator with a seed (xorshift), so that a failure comes again. */
