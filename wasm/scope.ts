@@ -7,7 +7,7 @@ import { EXTERNAL, NODE, ownerOf, SERVICE } from "./owners";
  * stands where nobody asks.
  */
 
-/** A zone is not known, or of a Service's backends not which of them it is. */
+/** A zone is not known, or of a Service's backends not which of them it is, be they in the cluster or out of it. */
 export const UNKNOWN: u32 = 1;
 /** Both ends are on one node, or on nodes of one zone. */
 export const SAME_ZONE: u32 = 2;
@@ -23,7 +23,7 @@ export function scopeOf(unsettled: Unsettled, local: u32, remote: u32, server: u
   if (isLoopback(localAddress) || isLoopback(remoteAddress)) return SAME_ZONE;
   if (ownerOf(remote).type == EXTERNAL) return isPublic(remoteAddress) ? INTERNET : OUTSIDE;
   if (ownerOf(local).type == EXTERNAL) return isPublic(localAddress) ? INTERNET : OUTSIDE;
-  if (ownerOf(server).type == SERVICE) return UNKNOWN;
+  if (ownerOf(server).type == SERVICE || ownerOf(server).type == EXTERNAL) return UNKNOWN;
   const here = nodeOf(localAddress, local, unsettled.born);
   const there = nodeOf(remoteAddress, remote, unsettled.born);
   if (here == there && here != EXTERNAL) return SAME_ZONE;

@@ -1,6 +1,6 @@
 import { counters } from "./counters";
 import { shows } from "./family";
-import { NAMESPACE } from "./labels";
+import { EMPTY, NAMESPACE } from "./labels";
 import { grown, isProbe, isServer, Link, nextChanged, portOfLink, sweepLinks } from "./links";
 import { DURATION, EXCHANGE_BUCKETS, EXCHANGES, measures, RECEIVED, SENT } from "./measures";
 import { allocate, free, table } from "./memory";
@@ -145,9 +145,9 @@ function rowOf(rows: usize, now: u64): usize {
 
 function draftEnd(text: usize, end: Owner, any: bool): void {
   const whole = level == BY_NAMESPACE && !any;
-  const namespaced = end.type != EXTERNAL && end.type != NODE;
+  const namespaced = end.namespace != EMPTY;
   store<u32>(text, end.namespace, 0);
-  store<u32>(text, whole && end.type != EXTERNAL ? 0 : end.workload, 4);
+  store<u32>(text, whole && (namespaced || end.type == NODE) ? EMPTY : end.workload, 4);
   store<u32>(text, whole && namespaced ? NAMESPACE : end.kind, 8);
   store<u32>(text, level == BY_POD && end.type == POD ? end.name : 0, 12);
 }
@@ -165,7 +165,7 @@ export function linkRow(
 ): usize {
   const source = ownerOf(any ? ownerOf(from).other : from);
   const destination = ownerOf(any ? ownerOf(to).other : to);
-  // The server's end of such a destination is counted too, by this agent or another.
+  // The server's end of any other destination is counted too, by this agent or another.
   const again = !server && destination.type != EXTERNAL;
   clearDraft(LINK_ROWS);
   draftEnd(changetype<usize>(draft), source, any);

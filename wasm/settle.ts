@@ -258,7 +258,8 @@ function remoteOwner(unsettled: Unsettled, local: u32, now: u64): u32 {
     if (ownerOf(owner).type == SERVICE && isClient(unsettled) && waits(unsettled, now)) {
       // A Service may be told before what it leads to: its port, and at the start the pods behind it.
       const real = portOf(owner, unsettled.remotePort);
-      if (!real || (real.toOwner == owner && !freshUntil)) return LATER;
+      if (!real) return LATER;
+      if (!freshUntil && (real.toOwner == owner || ownerOf(real.toOwner).type == EXTERNAL)) return LATER;
     }
   } else {
     owner = hostOf(address);

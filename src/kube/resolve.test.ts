@@ -60,7 +60,8 @@ class Recorder implements Names {
 
   private name(owner: number): string {
     const { type, name, workload, kind } = this.owners[owner - 1]!;
-    return type === "pod" || type === "node" ? name : `${name}(${kind} ${workload})`;
+    if (type === "pod" || type === "node") return name;
+    return `${type === "external" ? "external " : ""}${name}(${kind} ${workload})`;
   }
 }
 
@@ -376,6 +377,23 @@ describe("a Service", () => {
       'port node-a:6443 node-a:6443 "kubernetes"',
       'port kubernetes(Service kubernetes):80 kubernetes(Node node-a):6443 "kubernetes"',
     ]);
+  });
+
+  test("out of the cluster is counted by its clients alone, for as long as nobody in it has an address of its", () => {
+    const { names, resolver } = setUp();
+    const leads = () => names.take().filter((call) => call.startsWith("port kubernetes"));
+    resolver.upsert(service("kubernetes", "10.96.0.1", { selector: [] }), 1n);
+    resolver.upsert(slice("kubernetes", ["172.18.0.2", "172.18.0.3"], 6443), 1n);
+    const port = (to: string) => `port kubernetes(Service kubernetes):80 ${to} "kubernetes"`;
+    // The target port has a name, so nobody says which number it has there.
+    expect(leads().at(-1)).toBe(port("external kubernetes(Service kubernetes):80"));
+    resolver.upsert(node("node-a", "172.18.0.3"), 2n);
+    expect(leads()).toEqual([port("kubernetes(Node node-a):6443")]);
+    resolver.remove("node", "node-a", 3n);
+    expect(leads()).toEqual([port("external kubernetes(Service kubernetes):80")]);
+    // By a selector only pods are behind it: theirs may be late.
+    resolver.upsert(service("kubernetes", "10.96.0.1"), 4n);
+    expect(leads()).toEqual([port("kubernetes(Service kubernetes):80")]);
   });
 
   test("follows its pods", () => {

@@ -744,9 +744,16 @@ export class Resolver {
       found ??= as;
       if (as.namespace !== found.namespace || as.workload !== found.workload || as.kind !== found.kind) return own;
     }
-    if (found === undefined) return own;
+    if (found === undefined) return this.isOutside(row) ? { ...own, type: "external" } : own;
     const { namespace, workload, kind } = found;
     return { ...own, namespace, workload, kind };
+  }
+
+  /** Whether somebody has led a Service out of the cluster, where no agent counts the server's end. */
+  private isOutside({ key, selector }: ServiceRow): boolean {
+    const addresses = (this.slicesOf.get(key) ?? []).flatMap((slice) => [...slice.addresses]);
+    const isNobodys = (address: number) => this.addresses.holder(address) === undefined;
+    return selector.length === 0 && addresses.length > 0 && addresses.every(isNobodys);
   }
 
   /** What a Service's ports lead to, by its EndpointSlices, else by its selector. */

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { $ } from "bun";
+import { parseMetrics } from "../truth/truth.ts";
 import { type FileAgent, settled, startAgent } from "./agent.ts";
 import { objects, uidOf } from "./cluster/objects.ts";
 import { namespaces, start, type Talk, type Where } from "./cluster/programs.ts";
@@ -44,6 +45,7 @@ const traffic: Record<string, (sent: number, received: number) => Promise<unknow
   hairpin: (...bytes) => call("api", "10.96.0.2", 80, ...bytes),
   masquerade: (...bytes) => call("web", "172.30.0.10", 5432, ...bytes),
   cidr: (...bytes) => call("web", "172.30.0.9", 5432, ...bytes),
+  "service-outside": (...bytes) => call("web", "10.96.0.4", 5432, ...bytes),
   "host-network-server": (...bytes) => call("web", "172.30.0.3", 9100, ...bytes),
   "host-network-client": (...bytes) => call("node-a", "10.244.1.10", 8080, ...bytes, { cgroup: cgroupOf("scraper") }),
   node: (...bytes) => call("node-a", "10.244.1.10", 8081, ...bytes, { cgroup: kubelet }),
@@ -137,6 +139,25 @@ describe("in a cluster of two nodes", () => {
     const wanted = await expected(Object.keys(traffic));
     expect(await settled(() => differences(wanted))).toEqual([]);
   }, 60_000);
+
+  test("rows that count once are each byte of each line once", async () => {
+    const once = async () => {
+      const texts = await Promise.all(agents.map((agent) => agent.metrics()));
+      const samples = texts
+        .flatMap((text) => [...parseMetrics(text)])
+        .filter(([key]) => key.includes('counted="once"'));
+      const sum = (way: string) =>
+        samples
+          .filter(([key]) => key.startsWith(`kube_ebpf_link_${way}_bytes_total{`))
+          .reduce((all, [, value]) => all + Number(value), 0);
+      return [sum("sent"), sum("received")];
+    };
+    const all = Object.keys(traffic).filter((line) => line !== "probe");
+    const wanted = [0, 1].map((way) => all.reduce((sum, line) => sum + bytesOf(line)[way]!, 0));
+    const differs = async () => (Bun.deepEquals(await once(), wanted) ? [] : ["not yet"]);
+    await settled(differs);
+    expect(await once()).toEqual(wanted);
+  }, 30_000);
 
   test("a probe counts for its pod", async () => {
     const [probe, scraper] = [bytesOf("probe"), bytesOf("host-network-client")];

@@ -44,6 +44,24 @@ const service = (name: string, app: string, clusterIP: string, ...ports: Service
   spec: { clusterIP, clusterIPs: [clusterIP], selector: { app }, ports },
 });
 
+/** A Service that somebody has led out of the cluster. */
+const outside = (name: string, clusterIP: string, address: string, port: number) => [
+  {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: { namespace: "shop", name },
+    spec: { clusterIP, clusterIPs: [clusterIP], ports: [{ name: "", port }] },
+  },
+  {
+    apiVersion: "discovery.k8s.io/v1",
+    kind: "EndpointSlice",
+    metadata: { namespace: "shop", name: `${name}-1`, labels: { "kubernetes.io/service-name": name } },
+    addressType: "IPv4",
+    endpoints: [{ addresses: [address] }],
+    ports: [{ name: "", port }],
+  },
+];
+
 /** @param brief the phase of the pod that lives for 3 s, once it is there */
 export function objects(brief?: "Running" | "Succeeded"): object {
   const own = { node: "node-a" };
@@ -77,6 +95,7 @@ export function objects(brief?: "Running" | "Succeeded"): object {
       ),
       service("api", "api", "10.96.0.2", { name: "http", port: 80, targetPort: 8080 }),
       service("called", "called", "10.96.0.3", { name: "http", port: 80, targetPort: 8080 }),
+      ...outside("ledger", "10.96.0.4", "172.30.0.10", 5432),
     ],
   };
 }
