@@ -1,20 +1,9 @@
 import { expect, test } from "bun:test";
-import { address, feed, load, pod, type Snapshot, samples, second } from "./fixture.ts";
-
-/** A small generator with a seed (xorshift), so that a failure comes again. */
-function generator(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
+import { address, feed, generator, load, pod, type Snapshot, samples, second } from "./fixture.ts";
 
 for (let seed = 1; seed <= 20; seed++) {
   test(`whatever happens, links hold what connections had (history ${seed})`, async () => {
-    const random = generator(seed * 7919);
+    const random = generator(seed);
     const core = await load({ refresh: 3 });
     const truth = { sent: 0, received: 0, exchanges: 0, durationNs: 0, buckets: 0, connections: 0 };
     const live: Snapshot[] = [];

@@ -109,6 +109,17 @@ export function pod(name: string, more: Partial<Owner> = {}): Owner {
   return { type: "pod", namespace: "shop", name, workload, kind: "Deployment", mine: true, ...more };
 }
 
+/** A small generator with a seed (xorshift), so that a failure comes again. */
+export function generator(seed: number): (below: number) => number {
+  let state = Math.imul(seed, 2654435761) | 1;
+  return (below) => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) % below;
+  };
+}
+
 /** The lines of the exposition that hold samples. */
 export function samples(core: Core, now: bigint, watermark: bigint): string[] {
   return new TextDecoder()

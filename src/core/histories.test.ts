@@ -7,24 +7,13 @@ import { expect, test } from "bun:test";
 import { Scrapers } from "../serve/scrapers.ts";
 import { aggregates } from "./core.ts";
 import { families, labels } from "./families.ts";
-import { address, feed, load, type Snapshot, samples, second } from "./fixture.ts";
+import { address, feed, generator, load, type Snapshot, samples, second } from "./fixture.ts";
 import { Model } from "./model.ts";
 import type { Owner } from "./names.ts";
 
 const histories = process.env.RINGSIDE_TEST_ALL ? 100_000 : 300;
 const firstSeed = Number(process.env.RINGSIDE_TEST_SEED ?? 1);
 const hold = 4n * second;
-
-/** A small generator with a seed (xorshift), so that a failure comes again. */
-function generator(seed: number): (below: number) => number {
-  let state = Math.imul(seed, 2654435761) | 1;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
 
 const pods: Owner[] = ["a", "b"].flatMap((namespace) =>
   ["db-0", "db-1", "web-x"].map((name) => {

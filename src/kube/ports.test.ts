@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { generator } from "../core/fixture.ts";
 import type { Names, Owner } from "../core/names.ts";
 import type { Row } from "./parse.ts";
 import { Resolver } from "./resolve.ts";
@@ -33,17 +34,6 @@ class Ports implements Names {
   all(): string[] {
     return [...this.leads].map(([from, to]) => `${from} -> ${to}`).sort();
   }
-}
-
-/** A small generator with a seed (xorshift), so that a failure comes again. */
-function generator(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
 }
 
 /** Some version of some object: pods that take each other's addresses, slices that share backends, host ports. */
@@ -106,7 +96,7 @@ function someRow(random: (below: number) => number, time: number): Row {
 
 for (let seed = 1; seed <= 50; seed++) {
   test(`ports that were told bit by bit are those of all rows at once (history ${seed})`, () => {
-    const random = generator(seed * 7919);
+    const random = generator(seed);
     const ports = new Ports();
     const resolver = new Resolver(ports, (wall) => BigInt(wall), "node-0");
     const rows = new Map<string, Row>();

@@ -32,6 +32,8 @@ export interface ExpositionCounters {
 }
 
 interface Rendering {
+  form: string;
+  zipped: boolean;
   started: bigint;
   body: Promise<Uint8Array>;
   readers: number;
@@ -40,8 +42,8 @@ interface Rendering {
 }
 
 export class Exposition<Form extends string> {
-  readonly #renderings = new Map<string, Rendering>();
-  readonly #all = new Set<Rendering>();
+  /** Those that are still read. */
+  readonly #renderings = new Set<Rendering>();
   readonly #counters: ExpositionCounters = { completed: 0, broken: 0, refused: 0 };
 
   constructor(private readonly options: ExpositionOptions<Form>) {}
@@ -70,7 +72,7 @@ export class Exposition<Form extends string> {
     const end = (how: "completed" | "broken"): void => {
       this.#counters[how]++;
       if (--rendering.readers > 0) return;
-      this.#all.delete(rendering);
+      this.#renderings.delete(rendering);
       rendering.discard();
     };
     let body: Uint8Array;
@@ -106,24 +108,25 @@ export class Exposition<Form extends string> {
 
   /** The one that others still read, or a new one. */
   #rendering(form: Form, zipped: boolean): Rendering | undefined {
-    const key = `${form} ${zipped}`;
     const started = this.options.now();
-    const last = this.#renderings.get(key);
-    if (last && this.#all.has(last) && started - last.started < SHARED) return last;
-    if (this.#all.size === MOST) return undefined;
+    for (const one of this.#renderings) {
+      if (one.form === form && one.zipped === zipped && started - one.started < SHARED) return one;
+    }
+    if (this.#renderings.size === MOST) return undefined;
     const rendered = this.options.render(form, started);
     // Large buffers go at once: the collector would let a dozen of them pile up.
     const discard = (): void => void rendered.then(({ buffer }) => buffer.transfer(0)).catch(() => {});
     // In Bun's thread pool; the lowest level, for the highest saves few bytes and takes many times as long.
     const zip = async () => compress(await rendered, { level: 1 }).finally(discard);
     const rendering: Rendering = {
+      form,
+      zipped,
       started,
       body: zipped ? zip() : rendered,
       discard: zipped ? () => {} : discard,
       readers: 0,
     };
-    this.#renderings.set(key, rendering);
-    this.#all.add(rendering);
+    this.#renderings.add(rendering);
     return rendering;
   }
 }
