@@ -31,7 +31,9 @@ const pods: Owner[] = ["a", "b"].flatMap((namespace) =>
 const nodes = ["n1", "n2", "n3"].map(
   (name): Owner => ({ type: "node", namespace: "", name, workload: name, kind: "Node", mine: true }),
 );
-const ends: Owner[] = [...pods, nodes[0]!];
+/** A Service that leads out of the cluster. */
+const outward: Owner = { ...pods[0]!, type: "external", name: "pay", workload: "pay", kind: "Service", mine: false };
+const ends: Owner[] = [...pods, nodes[0]!, outward];
 const addresses = Array.from({ length: 6 }, (_, i) => `10.0.0.${i}`);
 const outside = ["10.9.0.1", "1.1.1.1"];
 const ports = [80, 8080, 40000, 50000];

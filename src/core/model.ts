@@ -266,7 +266,7 @@ export class Model {
 
   private scope(local: string, remote: string, time: bigint): string {
     for (const end of [remote, local]) {
-      if (!this.heldAt(end, time)) return end.startsWith("10.") ? "outside" : "internet";
+      if (this.ownerAt(end, time).type === "external") return end.startsWith("10.") ? "outside" : "internet";
     }
     const nodes = [local, remote].map((end) => this.heldAt(end, time)!.node);
     const [here, there] = nodes.map((node) => this.zones.get(node) ?? "");
@@ -338,7 +338,7 @@ export class Model {
 
   private end(side: string, owner: Owner, any = false): Record<string, string> {
     const { aggregate } = this.options;
-    const whole = aggregate === "namespace" && !any && owner.type !== "external";
+    const whole = aggregate === "namespace" && !any && keyOf(owner) !== keyOf(external);
     return {
       [`${side}_namespace`]: owner.namespace,
       [`${side}_workload`]: whole ? "" : owner.workload,
@@ -437,7 +437,7 @@ export class Model {
   }
 
   private isGone(owner: Owner): boolean {
-    if (owner.type === "external" || isOther(owner)) return false;
+    if (keyOf(owner) === keyOf(external) || isOther(owner)) return false;
     if (this.objects.get(keyOf(owner))) return false;
     return ![...this.addresses.values()].some((holders) => {
       const last = holders.at(-1);
