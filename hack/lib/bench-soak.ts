@@ -138,8 +138,8 @@ function sample(): void {
 }
 
 /** Each thing at its own pace, none before its last turn is over. */
-async function every(ms: number, work: (turn: number) => void | Promise<void>): Promise<void> {
-  for (let turn = 0; elapsed() < minutes * 60; turn++) {
+async function every(ms: number, goesOn: () => boolean, work: (turn: number) => void | Promise<void>): Promise<void> {
+  for (let turn = 0; goesOn(); turn++) {
     const next = performance.now() + ms;
     await work(turn);
     await Bun.sleep(Math.max(0, next - performance.now()));
@@ -153,24 +153,40 @@ try {
   await text.once();
   // Of connections that are older than the agent, anybody's on this machine.
   const lostBefore = compareLosses(await agent.metrics());
-  await Promise.all([
-    // As many as are due, however late this turn comes.
-    every(100, () => churn.call(Math.min(Math.floor(CALLS * elapsed() - churn.calls), 10 * CALLS))),
-    every(1000, async (turn) => {
-      await churn.replace(turn * 7, turn % 4 === 0);
-      await churn.write(agent.identities);
-    }),
-    every(2000, () => text.once()),
-    every(5000, () => protobuf.once()),
-    every(SAMPLE_MS, sample),
-  ]);
   const scrapers = [text, protobuf];
-  const lost = async () => {
-    for (const scraper of scrapers) await scraper.once();
-    return scrapers.flatMap(({ who, grown }) => differences(churn.truth, grown).map((one) => `${who}: ${one}`));
+  const lost = async () =>
+    scrapers.flatMap(({ who, grown }) => differences(churn.truth, grown).map((one) => `${who}: ${one}`));
+  let uncounted: string[] = [];
+  let scraping = true;
+  const churning = async () => {
+    const isTime = () => elapsed() < minutes * 60;
+    await Promise.all([
+      // As many as are due, however late this turn comes.
+      every(100, isTime, () => churn.call(Math.min(Math.floor(CALLS * elapsed() - churn.calls), 10 * CALLS))),
+      every(1000, isTime, async (turn) => {
+        await churn.replace(turn * 7, turn % 4 === 0);
+        await churn.write(agent.identities);
+      }),
+      every(SAMPLE_MS, isTime, sample),
+    ]);
+    // Rows are born at 0, and it takes two scrapes of each to show more.
+    uncounted = await settled(lost, 30_000);
+    scraping = false;
   };
-  // Rows are born at 0, and it takes a scrape of each to show more.
-  const uncounted = await settled(lost, 30_000);
+  // To the end at their own pace: a scraper that pauses for two of its intervals is waited for no more.
+  await Promise.all([
+    churning(),
+    every(
+      2000,
+      () => scraping,
+      () => text.once(),
+    ),
+    every(
+      5000,
+      () => scraping,
+      () => protobuf.once(),
+    ),
+  ]);
   wrong.push(...scrapers.flatMap(({ faults }) => [...faults]));
   wrong.push(...compareLosses(await agent.metrics()).filter((one) => !lostBefore.includes(one)));
 
