@@ -13,13 +13,19 @@
 {{- end }}
 {{- end }}
 
+{{/* Of all objects but those that have a value of their own for it: a parent's release may stand in a stricter namespace. */}}
+{{- define "ringside.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
+{{- end }}
+
 {{/* Of objects that no namespace holds: two releases of one name may stand in two namespaces. */}}
 {{- define "ringside.clustername" -}}
 {{- $fullname := include "ringside.fullname" . }}
-{{- if eq $fullname .Release.Namespace }}
+{{- $namespace := include "ringside.namespace" . }}
+{{- if eq $fullname $namespace }}
 {{- $fullname }}
 {{- else }}
-{{- printf "%s-%s" .Release.Namespace $fullname | trunc 63 | trimSuffix "-" }}
+{{- printf "%s-%s" $namespace $fullname | trunc 63 | trimSuffix "-" }}
 {{- end }}
 {{- end }}
 
@@ -29,14 +35,18 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: agent
 {{- end }}
 
+{{/*
+Labels of an object: (dict "root" . "more" LABELS "component" NAME). The chart's own go before those of the object, and these
+before those of all objects: a key that is there twice is none that a server takes.
+*/}}
 {{- define "ringside.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ include "ringside.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
+{{- $selector := include "ringside.selector" .root | fromYaml }}
+{{- with .component }}
+{{- $_ := set $selector "app.kubernetes.io/component" . }}
 {{- end }}
+{{- $chart := printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- $own := dict "helm.sh/chart" $chart "app.kubernetes.io/version" .root.Chart.AppVersion "app.kubernetes.io/managed-by" .root.Release.Service }}
+{{- toYaml (merge $selector $own (default dict .more) .root.Values.commonLabels) }}
 {{- end }}
 
 {{- define "ringside.serviceaccount" -}}
@@ -47,16 +57,31 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{/* Its user's go before the chart's own. */}}
+{{- define "ringside.podannotations" -}}
+{{- $own := dict "kubectl.kubernetes.io/default-container" "ringside" }}
+{{- if and .Values.scrapeAnnotations (not (include "ringside.monitored" .)) }}
+{{- $_ := set $own "prometheus.io/scrape" "true" }}
+{{- $_ := set $own "prometheus.io/port" (toString .Values.port) }}
+{{- $_ := set $own "prometheus.io/path" "/metrics" }}
+{{- $_ := set $own "prometheus.io/scheme" (include "ringside.scheme" .) }}
+{{- end }}
+{{- toYaml (merge (dict) .Values.podAnnotations $own) }}
+{{- end }}
+
 {{- define "ringside.image" -}}
 {{- with default .Values.image.registry .Values.global.imageRegistry }}{{ . }}/{{ end }}
 {{- .Values.image.repository }}
 {{- if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ default .Chart.AppVersion .Values.image.tag }}{{ end }}
 {{- end }}
 
+{{/* A parent's global ones are names alone where its other charts want them so. */}}
 {{- define "ringside.pullsecrets" -}}
 {{- with concat .Values.global.imagePullSecrets .Values.imagePullSecrets -}}
 imagePullSecrets:
-  {{- toYaml . | nindent 2 }}
+  {{- range . }}
+  - name: {{ if kindIs "string" . }}{{ . }}{{ else }}{{ .name }}{{ end }}
+  {{- end }}
 {{- end }}
 {{- end }}
 

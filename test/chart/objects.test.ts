@@ -94,6 +94,74 @@ test("names, labels, digest and placement are the user's", async () => {
   expect(annotations(objects)).toEqual([]);
 });
 
+test("a label or an annotation that is given twice is there once: the nearer one", async () => {
+  // The parser takes no key twice, and neither does a server.
+  const objects = await template([
+    ...["--set", "commonLabels.team=all,commonLabels.release=all,commonLabels.app\\.kubernetes\\.io/name=other"],
+    ...["--set", "podLabels.team=pods,podMonitor.enabled=true,podMonitor.labels.release=prometheus"],
+    ...["--set", "dashboards.enabled=true,dashboards.labels.team=boards"],
+  ]);
+  const labels = Object.fromEntries(objects.map(({ kind, metadata }) => [kind, metadata.labels]));
+  expect(podOf(objects).metadata.labels).toMatchObject({ team: "pods", release: "all" });
+  expect(labels.DaemonSet).toMatchObject({ team: "all", release: "all" });
+  expect(labels.PodMonitor).toMatchObject({ team: "all", release: "prometheus" });
+  expect(labels.ConfigMap).toMatchObject({ team: "boards", grafana_dashboard: "1" });
+  for (const { kind, metadata } of objects) {
+    expect([kind, metadata.labels["app.kubernetes.io/name"]]).toEqual([kind, "ringside"]);
+  }
+
+  const annotated = await template(["--set-string", "podAnnotations.prometheus\\.io/scrape=false"]);
+  expect(podOf(annotated).metadata.annotations).toMatchObject({
+    "prometheus.io/scrape": "false",
+    "prometheus.io/port": "12020",
+  });
+});
+
+test("all that has a namespace goes into namespaceOverride, and all that names one names it", async () => {
+  const objects = await template([
+    "--set",
+    "namespaceOverride=agents,networkPolicy.enabled=true,openshift.enabled=true",
+  ]);
+  const clusters = /^(ClusterRole|ClusterRoleBinding|SecurityContextConstraints)$/;
+  for (const { kind, metadata } of objects) {
+    const [namespace, name] = clusters.test(kind) ? [undefined, "agents-ringside"] : ["agents", /^ringside(-test)?$/];
+    expect([kind, metadata.namespace, metadata.name]).toEqual([kind, namespace, expect.stringMatching(name)]);
+  }
+  expect(kinds(objects, "ClusterRoleBinding")[0]!.subjects[0].namespace).toBe("agents");
+  expect(kinds(objects, "SecurityContextConstraints")[0]!.users).toEqual(["system:serviceaccount:agents:ringside"]);
+  expect(kinds(objects, "Pod")[0]!.spec.containers[0].args.at(-1)).toBe("--url=http://ringside.agents.svc:12020");
+});
+
+describe("the pod of `helm test`", () => {
+  test("runs where an agent could, and waits on no node that is cordoned or gone", async () => {
+    const objects = await template();
+    const [{ spec }] = kinds(objects, "Pod") as [Manifest];
+    const agent = podOf(objects).spec;
+    expect([spec.nodeSelector, spec.affinity]).toEqual([agent.nodeSelector, agent.affinity]);
+    for (const { key } of spec.tolerations) {
+      expect(key).toBeOneOf(["node-role.kubernetes.io/control-plane", "CriticalAddonsOnly"]);
+    }
+  });
+
+  test("may connect where others may not", async () => {
+    const objects = await template(scenarios.placement);
+    const [policy] = kinds(objects, "NetworkPolicy");
+    const [monitoring, own] = policy!.spec.ingress[0].from;
+    expect(monitoring.namespaceSelector.matchLabels).toEqual({ "kubernetes.io/metadata.name": "monitoring" });
+    expect(kinds(objects, "Pod")[0]!.metadata.labels).toMatchObject(own.podSelector.matchLabels);
+    expect(own.podSelector.matchLabels["app.kubernetes.io/component"]).toBe("test");
+    expect(podOf(objects).metadata.labels).toMatchObject(policy!.spec.podSelector.matchLabels);
+  });
+});
+
+test("the longest of names keeps the dashboards apart", async () => {
+  const maps = kinds(
+    await template([...scenarios.monitor!, "--set", `fullnameOverride=${"a".repeat(63)}`]),
+    "ConfigMap",
+  );
+  expect(new Set(maps.map(({ metadata }) => metadata.name)).size).toBe(3);
+});
+
 test("each dashboard and each group of rules is in its object", async () => {
   const objects = await template(scenarios.monitor);
   const maps = kinds(objects, "ConfigMap");

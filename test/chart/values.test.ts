@@ -99,6 +99,8 @@ describe("wrong values are refused by their name", () => {
       "serviceMonitor.enabled: it finds the agents by their Service",
     ],
     ["identities.configMapName=a,kubeconfig.secretName=b", "identities.configMapName and kubeconfig.secretName"],
+    ["webConfig.tls=true", "webConfig.tls: the agent takes TLS from the file in webConfig.secretName, which is empty"],
+    ["namespaceOverride=Up", "at '/namespaceOverride': 'Up' does not match pattern"],
   ])("%s", async (set, expected) => {
     const { code, error } = await run("helm", ["template", "ringside", chart, "--set", set]);
     expect(code).toBe(1);
@@ -183,12 +185,12 @@ describe("as a part of another chart", () => {
 
   test("it has the parent's registry, pull secrets and values, and takes other globals", async () => {
     const objects = await parent(
-      "global: {imageRegistry: registry.example.com, imagePullSecrets: [{name: all}], domain: example.com}\n" +
+      "global: {imageRegistry: registry.example.com, imagePullSecrets: [{name: all}, other], domain: example.com}\n" +
         "ringside: {enabled: true, agent: {aggregate: pod}}",
     );
     const pod = kinds(objects, "DaemonSet")[0]!.spec.template.spec;
     expect(pod.containers[0].image).toBe("registry.example.com/ringside:0.1.0");
-    expect(pod.imagePullSecrets).toEqual([{ name: "all" }]);
+    expect(pod.imagePullSecrets).toEqual([{ name: "all" }, { name: "other" }]);
     expect(argsOf(objects)).toContain("--aggregate=pod");
   });
 
