@@ -52,9 +52,9 @@ test(
         const response = usual.response * (1 + 0.5 * noise(minute + 7));
         return { ...times(factor), response, roundTrip: response + 0.002 * (1 + 0.5 * noise(minute + 3)) };
       },
-      // An hourly job of three minutes: its rows go with its pod, or stay.
+      // An hourly job of three minutes: its rows go with its pod, or stay. It ends each connection with a reset.
       gone: (minute) => (minute % hour < 5 ? times(minute % hour < 4 ? 1 : 0) : undefined),
-      stays: (minute) => times(minute % hour < 3 ? 1 : 0),
+      stays: (minute) => (minute % hour < 3 ? { requests: 60, connections: 30, resets: 30 } : times(0)),
       // Now and then, and a third of it in vain.
       small: (minute) => ({
         ...times(0),
@@ -65,11 +65,14 @@ test(
       odd: () => ({
         response: 2,
         roundTrip: 2,
-        slow: 3000,
-        resets: 2,
-        connections: 2,
-        failures: { ...usual.failures, aborted: 2 },
+        requests: 60,
+        slow: 60,
+        resets: 20,
+        connections: 20,
+        failures: { ...usual.failures, aborted: 20 },
       }),
+      // The same once in a while, on connections that live for days.
+      pool: (minute) => ({ connections: minute % 90 === 0 ? 1 : 0, resets: minute % 90 === 0 ? 1 : 0 }),
       // Ten minutes of a roll-out.
       rolled: (minute) =>
         minute >= event && minute < event + 10
@@ -100,6 +103,7 @@ test(
       slower: from({}, { response: 0.044, roundTrip: 0.046 }),
       farther: from({}, { roundTrip: 0.046 }),
       vanished: from({}, undefined),
+      severed: from({}, { resets: 90, connections: 120 }), // 3 % of the exchanges
     };
     const own = (name: string) => linkLabels(name, `${name}-api`);
     const all: Series[] = [
@@ -115,6 +119,7 @@ test(
       string
     >;
     const lasting = [
+      fires("RingsideLinkErrorBurn", own("severed")),
       fires("RingsideResponseTimeBurn", {
         destination_namespace,
         destination_workload,
@@ -140,6 +145,7 @@ test(
         [event + 60]: [
           born,
           ...lasting,
+          fires("RingsideResets", own("severed")),
           fires("RingsideThroughputAnomaly", own("more")),
           fires("RingsideThroughputAnomaly", own("less")),
           fires("RingsideLatencyAnomaly", own("slower")),
@@ -147,7 +153,11 @@ test(
           fires("RingsideRoundTripGap", own("farther")),
         ],
         // What has lasted for more than a twentieth of a day is usual.
-        [end]: [...lasting, fires("RingsideVanishedDependency", own("vanished"))],
+        [end]: [
+          ...lasting,
+          fires("RingsideResets", own("severed")),
+          fires("RingsideVanishedDependency", own("vanished")),
+        ],
       },
       [
         {
@@ -211,7 +221,7 @@ test(
       ...agents(end).filter(({ labels }) => !labels.__name__?.includes("segments")),
       ...link(own("well"), end, () => ({})),
       ...link(own("cut"), end, from(failing({ refused: 150 }))), // 4.8 % of the exchanges
-      ...link(own("frayed"), end, () => ({ resets: 24 })), // 0.8 % of them, for hours
+      ...link(own("frayed"), end, () => ({ requests: 60, connections: 30, resets: 30 })), // it may always be so
       ...link(own("lame"), end, from(failing({ timed_out: 3 }))), // 9 % of the connects, 0.1 % of the exchanges
       ...link(own("choosy"), end, from(failing({ aborted: 30 }))),
       ...link(own("hung"), end, from({ resets: 5 })),
@@ -222,6 +232,10 @@ test(
       pod("web-1", "node-1"),
       pod("api-1", "node-1"),
       pod("api-2", "node-2"),
+      // It moves, and one replica of kube-state-metrics is behind the other.
+      series({ __name__: "kube_pod_info", namespace: "shop", pod: "web-1", node: "node-3" }, end, (minute) =>
+        minute >= 30 && minute < 33 ? 1 : undefined,
+      ),
       ofPods("segments_sent", 6000, near),
       ofPods("retransmitted_segments", 6, near),
       ofPods("segments_sent", 6000, far),
@@ -229,7 +243,6 @@ test(
     ];
     const { source_namespace, source_workload, destination_namespace, destination_workload } = own("costly");
     const always = [
-      fires("RingsideLinkErrorBurn", own("frayed")),
       fires("RingsideConnectFailureBurn", { ...own("never"), reason: "refused" }),
       fires("RingsideNodeRetransmits", { instance: scrape(1).instance! }),
       fires("RingsideNodePairRetransmits", { source_node: "node-1", destination_node: "node-2" }),

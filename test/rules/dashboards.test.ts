@@ -301,6 +301,17 @@ test("both settings of honor_labels give the same rows", async () => {
   }
 }, 60_000);
 
+test("workloads of one name in two namespaces are two", () => {
+  for (const { board, panel, target } of queries) {
+    for (const [, list = ""] of target.expr.matchAll(/\bby \(([^)]*)\)/g)) {
+      const labels = list.split(", ");
+      for (const label of labels.filter((label) => label.endsWith("_workload"))) {
+        expect(labels, `${board.title}: ${panel.title}`).toContain(label.replace("workload", "namespace"));
+      }
+    }
+  }
+});
+
 const unitsOf = ({ fieldConfig, options }: Panel): (string | undefined)[] => {
   if (options?.nodes) return [options.nodes.mainStatUnit, options.edges?.mainStatUnit];
   if (options?.yAxis) return [options.yAxis.unit];
