@@ -46,7 +46,7 @@ before those of all objects: a key that is there twice is none that a server tak
 {{- end }}
 {{- $chart := printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- $own := dict "helm.sh/chart" $chart "app.kubernetes.io/version" .root.Chart.AppVersion "app.kubernetes.io/managed-by" .root.Release.Service }}
-{{- toYaml (merge $selector $own (default dict .more) .root.Values.commonLabels) }}
+{{- toYaml (merge $selector $own (default dict .more) (default dict .root.Values.commonLabels)) }}
 {{- end }}
 
 {{- define "ringside.serviceaccount" -}}
@@ -66,18 +66,18 @@ before those of all objects: a key that is there twice is none that a server tak
 {{- $_ := set $own "prometheus.io/path" "/metrics" }}
 {{- $_ := set $own "prometheus.io/scheme" (include "ringside.scheme" .) }}
 {{- end }}
-{{- toYaml (merge (dict) .Values.podAnnotations $own) }}
+{{- toYaml (merge (dict) (default dict .Values.podAnnotations) $own) }}
 {{- end }}
 
 {{- define "ringside.image" -}}
-{{- with default .Values.image.registry .Values.global.imageRegistry }}{{ . }}/{{ end }}
+{{- with default .Values.image.registry (.Values.global).imageRegistry }}{{ . }}/{{ end }}
 {{- .Values.image.repository }}
 {{- if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ default .Chart.AppVersion .Values.image.tag }}{{ end }}
 {{- end }}
 
 {{/* A parent's global ones are names alone where its other charts want them so. */}}
 {{- define "ringside.pullsecrets" -}}
-{{- with concat .Values.global.imagePullSecrets .Values.imagePullSecrets -}}
+{{- with concat (default list (.Values.global).imagePullSecrets) (default list .Values.imagePullSecrets) -}}
 imagePullSecrets:
   {{- range . }}
   - name: {{ if kindIs "string" . }}{{ . }}{{ else }}{{ .name }}{{ end }}

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { values } from "../../hack/lib/generate-chart.ts";
 import { run as command } from "../../src/config.ts";
+import { families } from "../../src/core/families.ts";
 import { chart, kinds, type Manifest, run, scenarios, template } from "./helm.ts";
 
 const valuesText = readFileSync(join(chart, "values.yaml"), "utf8");
@@ -100,12 +101,28 @@ describe("wrong values are refused by their name", () => {
     ],
     ["identities.configMapName=a,kubeconfig.secretName=b", "identities.configMapName and kubeconfig.secretName"],
     ["webConfig.tls=true", "webConfig.tls: the agent takes TLS from the file in webConfig.secretName, which is empty"],
+    ["nameOverride=Web_1", "at '/nameOverride': 'Web_1' does not match pattern"],
+    ["fullnameOverride=1st", "at '/fullnameOverride': '1st' does not match pattern"],
+    ["seccompProfile.type=Localhost", "at '/seccompProfile': missing property 'localhostProfile'"],
+    ["agent.disableFamilies={kube_ebpf_nonsense}", "at '/agent/disableFamilies/0': value must be one of 'kube_ebpf_"],
     ["namespaceOverride=Up", "at '/namespaceOverride': 'Up' does not match pattern"],
   ])("%s", async (set, expected) => {
     const { code, error } = await run("helm", ["template", "ringside", chart, "--set", set]);
     expect(code).toBe(1);
     expect(error).toContain(expected);
   });
+});
+
+test("what is left out with null takes nothing else away", async () => {
+  const none = ["global", "commonLabels", "podLabels", "podAnnotations", "imagePullSecrets", "tolerations", "affinity"];
+  const objects = await template(none.flatMap((key) => ["--set", `${key}=null`]));
+  expect(objects.map(({ kind }) => kind)).toEqual((await template()).map(({ kind }) => kind));
+  expect(kinds(objects, "DaemonSet")[0]!.spec.template.metadata.annotations["prometheus.io/scrape"]).toBe("true");
+});
+
+test("the schema knows the families that can be left out", () => {
+  const { agent } = JSON.parse(schemaText).properties;
+  expect(agent.properties.disableFamilies.items.enum).toEqual(families.map(({ name }) => name));
 });
 
 const argsOf = (objects: Manifest[]): string[] => kinds(objects, "DaemonSet")[0]!.spec.template.spec.containers[0].args;
