@@ -34,18 +34,20 @@ const EPERM = 1;
 const ENOENT = 2;
 const EACCES = 13;
 
+const add = (capability: string): string => `add the capability ${capability} (extraCapabilities of the chart)`;
+
 function remedyOf(type: Hook["type"], error: unknown): string {
   const { code, message } = error instanceof LibbpfError ? error : { code: 0, message: "" };
   if (/(cannot use helper|unknown func) bpf_probe_read/.test(message)) {
     return "This kernel is locked down (lockdown=confidentiality) and allows no probe reads; use another backend.";
   }
   if (code === EPERM && /map '.*': failed to create/.test(message)) {
-    return "Before 5.11 maps are locked memory: add the capability SYS_RESOURCE, or raise the limit (ulimit -l).";
+    return `Before 5.11 maps are locked memory: ${add("SYS_RESOURCE")}, or raise the limit (ulimit -l).`;
   }
   if (type === "kprobe") {
     if (code === ENOENT) return "Boot a kernel built with CONFIG_KPROBES=y, or use another backend.";
     if (code === EACCES || code === EPERM) {
-      return "Set sysctl kernel.perf_event_paranoid to 2 or less, or add the capability SYS_ADMIN.";
+      return `Set sysctl kernel.perf_event_paranoid to 2 or less, or ${add("SYS_ADMIN")}.`;
     }
   }
   if (type === "fentry" && code === EPERM) {

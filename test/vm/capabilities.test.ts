@@ -35,7 +35,8 @@ describe.skipIf(missing !== undefined).each(kernels)("with BPF and PERFMON alone
       expect(working("uid 0")).toEqual([]);
       expect(seen.checks["uid 0"]!.uses).toBeNull();
       expect([...remedies("uid 0")]).toEqual([
-        "Before 5.11 maps are locked memory: add the capability SYS_RESOURCE, or raise the limit (ulimit -l).",
+        "Before 5.11 maps are locked memory: add the capability SYS_RESOURCE (extraCapabilities of the chart), or raise the " +
+          "limit (ulimit -l).",
       ]);
       expect(working("uid 0, SYS_RESOURCE")).toEqual(["fentry", "tracepoint"]);
     });
@@ -45,7 +46,7 @@ describe.skipIf(missing !== undefined).each(kernels)("with BPF and PERFMON alone
   test.each(["uid 0", "uid 65534"])("as %s fentry and tracepoint work, and kprobe says what it needs", (user) => {
     expect(working(user)).toEqual(["fentry", "tracepoint"]);
     expect([...remedies(user)]).toEqual([
-      "Set sysctl kernel.perf_event_paranoid to 2 or less, or add the capability SYS_ADMIN.",
+      "Set sysctl kernel.perf_event_paranoid to 2 or less, or add the capability SYS_ADMIN (extraCapabilities of the chart).",
     ]);
   });
 
