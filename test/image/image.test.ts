@@ -66,6 +66,16 @@ describe.each(["amd64", "arm64"])("%s", (architecture) => {
       const sum = createHash("sha256").update(await readFile(join(root, file)));
       expect([file, told.get(file)]).toEqual([file, sum.digest("hex")]);
     }
+    const [image] = list.packages;
+    const all = createHash("sha1");
+    for (const sum of list.files
+      .map(({ checksums }: { checksums: { checksumValue: string }[] }) => checksums[0]!.checksumValue)
+      .sort())
+      all.update(sum);
+    expect([image.filesAnalyzed, image.packageVerificationCode]).toEqual([
+      true,
+      { packageVerificationCodeValue: all.digest("hex"), packageVerificationCodeExcludedFiles: [`./${own}`] },
+    ]);
     const versions = new Map(
       list.packages.map(({ name, versionInfo }: Record<string, string>) => [name, versionInfo]),
     ) as Map<string, string>;
@@ -89,6 +99,19 @@ describe.each(["amd64", "arm64"])("%s", (architecture) => {
     expect(new Set(ids).size).toBe(ids.length);
   });
 });
+
+test("the same sources give the same files, with their modes and times", async () => {
+  const [first, again] = [roots.amd64!, join(folder, "again")];
+  await $`${top}/hack/image --root ${again} --arch amd64`;
+  const all = async (root: string): Promise<string[]> => {
+    const listed = (await $`find . -printf ${"%p %y %m %T@\n"}`.cwd(root).text()).trim().split("\n");
+    const sums = (await $`find . -type f -exec sha256sum {} +`.cwd(root).text()).trim().split("\n");
+    return [...listed, ...sums].sort();
+  };
+  const files = await all(first);
+  expect(files.length).toBeGreaterThan(40);
+  expect(await all(again)).toEqual(files);
+}, 600_000);
 
 if (process.env.RINGSIDE_TEST_ALL) {
   test("arm64: check works there, in an emulated machine", async () => {
