@@ -127,5 +127,6 @@ describe("Pod Security", () => {
     expect(said.includes(`WARNING: the namespace monitor enforces the Pod Security level ${enforce}`)).toBe(warns);
     expect(said).toContain("kubectl -n monitor rollout status daemonset/ringside");
     expect(said).toContain("kubectl -n monitor port-forward daemonset/ringside 12020:12020");
+    expect(said).toContain("helm test ringside --namespace monitor");
   });
 });
