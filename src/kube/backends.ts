@@ -1,57 +1,61 @@
+import { Lists } from "./lists.ts";
 import { grown } from "./table.ts";
 
-/** Which Services lead to which ports, by owner, packed: most have one. */
+/** Which Services lead to which ports of which owners: places, packed. -1 is no place. */
 export class Backends {
-  /** By owner, 1 and its first place, or 0; by place, the next one, and the next free one. */
-  private heads = new Uint32Array();
-  private nexts = new Uint32Array();
+  private readonly byOwner = new Lists();
+  private readonly byService = new Lists();
+  private owners = new Uint32Array();
   private ports = new Uint16Array();
-  private readonly services: string[] = [];
-  private free = 0;
+  private services = new Uint32Array();
+  /** All places are below. */
+  private limit = 0;
+  private readonly free: number[] = [];
 
-  /** The first place of an owner, the last that was added; 0: none. */
+  /** The first place of an owner, and the one after it. */
   first(owner: number): number {
-    return this.heads[owner] ?? 0;
+    return this.byOwner.first(owner);
   }
 
-  /** The owner's place after it; 0: none. */
   next(place: number): number {
-    return this.nexts[place - 1]!;
+    return this.byOwner.next(place);
+  }
+
+  /** All places of a Service. */
+  of(service: number): Generator<number> {
+    return this.byService.of(service);
+  }
+
+  owner(place: number): number {
+    return this.owners[place]!;
   }
 
   port(place: number): number {
-    return this.ports[place - 1]!;
+    return this.ports[place]!;
   }
 
-  /** "namespace/name" */
-  service(place: number): string {
-    return this.services[place - 1]!;
+  service(place: number): number {
+    return this.services[place]!;
   }
 
-  add(owner: number, port: number, service: string): void {
-    const place = this.free > 0 ? this.free - 1 : this.services.length;
-    this.heads = grown(this.heads, owner);
-    this.nexts = grown(this.nexts, place);
+  /** @returns its place */
+  add(owner: number, port: number, service: number): number {
+    const place = this.free.pop() ?? this.limit++;
+    this.owners = grown(this.owners, place);
     this.ports = grown(this.ports, place);
-    if (this.free > 0) this.free = this.nexts[place]!;
+    this.services = grown(this.services, place);
+    this.owners[place] = owner;
     this.ports[place] = port;
     this.services[place] = service;
-    this.nexts[place] = this.heads[owner]!;
-    this.heads[owner] = place + 1;
+    this.byOwner.add(owner, place);
+    this.byService.add(service, place);
+    return place;
   }
 
-  remove(owner: number, port: number, service: string): void {
-    let before = 0;
-    for (let at = this.heads[owner] ?? 0; at > 0; at = this.nexts[at - 1]!) {
-      if (this.ports[at - 1] === port && this.services[at - 1] === service) {
-        const next = this.nexts[at - 1]!;
-        if (before > 0) this.nexts[before - 1] = next;
-        else this.heads[owner] = next;
-        this.nexts[at - 1] = this.free;
-        this.free = at;
-        return;
-      }
-      before = at;
-    }
+  /** What it was can be asked for until another is added. */
+  remove(place: number): void {
+    this.byOwner.remove(this.owner(place), place);
+    this.byService.remove(this.service(place), place);
+    this.free.push(place);
   }
 }

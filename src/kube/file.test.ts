@@ -15,7 +15,7 @@ let errors: RingsideError[] = [];
 let identities: IdentitiesFile | undefined;
 
 const names: Names = {
-  owner: ({ name }) => owners.push(name) - 1,
+  owner: ({ name }) => (owners.includes(name) ? owners.indexOf(name) : owners.push(name) - 1),
   hold: () => {},
   drop: () => {},
   assign: (_, owner, since) => void calls.push(`assign ${owners[owner]} ${since}`),

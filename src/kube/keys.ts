@@ -1,42 +1,39 @@
 import { Table } from "./table.ts";
 
-/** Dense numbers for objects' keys. Those that are UUIDs, as pods' are, take 16 bytes each. */
+/**
+ * Dense numbers for objects' keys, of which 16 bytes each are kept: all of a UUID, as a pod's key is, and of any other
+ * text a digest, which is the key's UUID from then on.
+ */
 export class Keys {
   private readonly table = new Table();
-  private readonly texts = new Map<string, number>();
-  private readonly textOf = new Map<number, string>();
 
   get size(): number {
     return this.table.size;
   }
 
-  find(key: string): number | undefined {
-    return isUuid(key) ? this.table.find(words) : this.texts.get(key);
+  /** @param space keys of one are no keys of another */
+  find(key: string, space = 0): number | undefined {
+    read(key, space);
+    return this.table.find(words);
   }
 
   /** The number of a key, which it is given where it has none. */
-  add(key: string): number {
-    const known = this.find(key);
-    if (known !== undefined) return known;
-    if (isUuid(key)) return this.table.add(words);
-    const number = this.table.take();
-    this.texts.set(key, number);
-    this.textOf.set(number, key);
-    return number;
+  add(key: string, space = 0): number {
+    return this.find(key, space) ?? this.table.add(words);
   }
 
   remove(number: number): void {
-    const text = this.textOf.get(number);
-    this.table.remove(number, text === undefined);
-    if (text === undefined) return;
-    this.texts.delete(text);
-    this.textOf.delete(number);
+    this.table.remove(number);
   }
 
-  key(number: number): string {
-    const text = this.textOf.get(number);
-    if (text !== undefined) return text;
+  has(number: number): boolean {
+    return this.table.has(number);
+  }
+
+  /** As a UUID, by which it is found as well. */
+  key(number: number, space = 0): string {
     this.table.key(number, words);
+    words[0]! ^= space;
     return uuidOf(words);
   }
 
@@ -46,10 +43,17 @@ export class Keys {
   }
 }
 
-const words = new Uint32Array(4);
+const digest = new Uint32Array(8);
+/** The key that was read last. */
+const words = digest.subarray(0, 4);
+
+function read(key: string, space: number): void {
+  if (!isUuid(key)) Bun.SHA256.hash(key, digest);
+  words[0]! ^= space;
+}
 
 /** Whether it is a UUID in lower case, which is written to `words` then. */
-export function isUuid(text: string): boolean {
+function isUuid(text: string): boolean {
   if (text.length !== 36) return false;
   let digits = 0;
   let word = 0;

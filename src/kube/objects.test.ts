@@ -32,11 +32,13 @@ test("objects are kept as they were, and told apart by type and key", () => {
   expect(new Set(numbers).size).toBe(entries.length);
   entries.forEach(([key, entry], i) => {
     expect(objects.find(entry.shape.type, key)).toBe(numbers[i]!);
-    expect(objects.key(numbers[i]!)).toBe(key);
+    expect(objects.find(entry.shape.type, objects.key(numbers[i]!))).toBe(numbers[i]!);
     expect(objects.get(numbers[i]!)).toEqual(entry);
     expect(objects.has(numbers[i]!, entry)).toBe(true);
   });
-  expect(objects.shapeOf(numbers[1]!)).toBe(objects.shapeOf(numbers[3]!));
+  expect(objects.shapeNumber(numbers[1]!)).toBe(objects.shapeNumber(numbers[3]!));
+  expect(objects.shapeNumber(numbers[1]!)).not.toBe(objects.shapeNumber(numbers[2]!));
+  expect(objects.key(numbers[3]!)).toBe(uid);
   expect(objects.find("node", "shop/web")).toBeUndefined();
   expect(objects.counts).toEqual({ pod: 3, service: 1, node: 0 });
   expect([...objects.all("pod")]).toEqual(numbers.slice(1));

@@ -1,4 +1,4 @@
-import { isUuid, Keys } from "./keys.ts";
+import { Keys } from "./keys.ts";
 import type { NodeRow, PodRow, ServiceRow } from "./parse.ts";
 import { Pool } from "./pool.ts";
 import { grown } from "./table.ts";
@@ -28,15 +28,22 @@ export interface Entry {
   endedAt: number | undefined;
 }
 
+/** In the order of their codes; 0 is none. */
+const TYPES = ["pod", "service", "node"] as const;
+const codeOf = (type: OwningRow["type"]): number => TYPES.indexOf(type) + 1;
+
 /**
- * Objects by number, packed: of a pod some 80 bytes, and what it shares with others of its workload. Whole rows would be
- * a kilobyte each.
+ * Objects by number, packed: of a pod some 80 bytes. What it shares with others of its workload is kept once, and as
+ * JSON, for it is seldom read. Whole rows would be a kilobyte each.
  */
 export class Objects {
   readonly counts = { pod: 0, service: 0, node: 0 };
   private readonly keys = new Keys();
-  private readonly shapes = new Pool<Shape>();
-  private readonly nodes = new Pool<string>();
+  private readonly shapes = new Pool();
+  private readonly nodes = new Pool();
+  /** The shape that was read last, for others of its workload often come next. */
+  private last: { text: string; shape: Shape } | undefined;
+  private types = new Uint8Array();
   /** By number: 0 where there is none, else 1 and a number. Addresses beyond the first two lie apart. */
   private shape = new Uint32Array();
   private node = new Uint32Array();
@@ -50,26 +57,43 @@ export class Objects {
   private ended = new Float64Array();
 
   find(type: OwningRow["type"], key: string): number | undefined {
-    return this.keys.find(keyOf(type, key));
+    return this.keys.find(key, codeOf(type));
   }
 
+  /** As a UUID, by which it is found as well. */
   key(number: number): string {
-    const key = this.keys.key(number);
-    return key.slice(key.indexOf(" ") + 1);
+    return this.keys.key(number, this.types[number]);
+  }
+
+  typeOf(number: number): OwningRow["type"] {
+    return TYPES[this.types[number]! - 1]!;
   }
 
   /** Those of a type; some may go meanwhile. */
   *all(type: OwningRow["type"]): Generator<number> {
-    for (const number of this.keys.numbers()) if (this.shapeOf(number).type === type) yield number;
+    for (const number of this.keys.numbers()) if (this.typeOf(number) === type) yield number;
+  }
+
+  /** Equal for pods of equal shapes. */
+  shapeNumber(number: number): number {
+    return this.shape[number]! - 1;
   }
 
   shapeOf(number: number): Shape {
-    return this.shapes.get(this.shape[number]! - 1);
+    const text = this.shapes.get(this.shapeNumber(number));
+    if (this.last?.text !== text) this.last = { text, shape: JSON.parse(text) };
+    return this.last.shape;
   }
 
   ownerOf(number: number): number | undefined {
     const owner = this.owner[number]!;
     return owner === 0 ? undefined : owner - 1;
+  }
+
+  /** The name of the node that a pod is on, or "". */
+  nodeOf(number: number): string {
+    const node = this.node[number]!;
+    return node === 0 ? "" : this.nodes.get(node - 1);
   }
 
   addressesOf(number: number): number[] {
@@ -94,7 +118,7 @@ export class Objects {
   get(number: number): Entry {
     return {
       shape: this.shapeOf(number),
-      node: this.node[number] === 0 ? "" : this.nodes.get(this.node[number]! - 1),
+      node: this.nodeOf(number),
       owner: this.ownerOf(number),
       addresses: this.addressesOf(number),
       startedAt: told(this.started[number]!),
@@ -106,20 +130,19 @@ export class Objects {
   /** Keeps an object, new or instead of what was kept of it. */
   put(key: string, entry: Entry): number {
     const { shape, node, owner, addresses } = entry;
-    const number = this.keys.add(keyOf(shape.type, key));
+    const { type } = shape;
+    const number = this.keys.add(key, codeOf(type));
     this.grow(number);
-    const [oldShape, oldNode] = [this.shape[number]!, this.node[number]!];
-    this.shape[number] = 1 + this.shapes.add(shape, shape.type === "pod" ? JSON.stringify(shape) : undefined);
-    this.node[number] = node === "" ? 0 : 1 + this.nodes.add(node, node);
-    if (oldShape === 0) this.counts[shape.type]++;
-    else this.shapes.drop(oldShape - 1);
-    if (oldNode > 0) this.nodes.drop(oldNode - 1);
+    this.forget(number);
+    this.types[number] = codeOf(type);
+    this.counts[type]++;
+    this.shape[number] = 1 + this.shapes.add(JSON.stringify(shape), type === "pod");
+    this.node[number] = node === "" ? 0 : 1 + this.nodes.add(node);
     this.owner[number] = owner === undefined ? 0 : owner + 1;
     const [first, second, ...more] = addresses;
     this.first[number] = first === undefined ? 0 : first + 1;
     this.second[number] = second === undefined ? 0 : second + 1;
     if (more.length > 0) this.more.set(number, more);
-    else this.more.delete(number);
     this.started[number] = entry.startedAt ?? Number.NaN;
     this.ready[number] = entry.readyAt ?? Number.NaN;
     this.ended[number] = entry.endedAt ?? Number.NaN;
@@ -127,32 +150,36 @@ export class Objects {
   }
 
   remove(number: number): void {
-    this.counts[this.shapeOf(number).type]--;
-    this.shapes.drop(this.shape[number]! - 1);
-    if (this.node[number]! > 0) this.nodes.drop(this.node[number]! - 1);
-    this.shape[number] = 0;
-    this.node[number] = 0;
-    this.more.delete(number);
+    this.forget(number);
     this.keys.remove(number);
   }
 
   /** Whether an object is kept as just that. */
   has(number: number, { shape, node, owner, addresses, ...times }: Entry): boolean {
-    const kept = this.get(number);
-    if (shape.type !== "pod") return Bun.deepEquals(kept.shape, shape);
+    const kept = this.addressesOf(number);
     return (
-      kept.owner === owner &&
-      kept.node === node &&
-      kept.startedAt === times.startedAt &&
-      kept.readyAt === times.readyAt &&
-      kept.endedAt === times.endedAt &&
-      kept.addresses.length === addresses.length &&
-      kept.addresses.every((address, i) => address === addresses[i]) &&
-      Bun.deepEquals(kept.shape, shape)
+      this.ownerOf(number) === owner &&
+      this.nodeOf(number) === node &&
+      told(this.started[number]!) === times.startedAt &&
+      this.readyOf(number) === times.readyAt &&
+      this.endOf(number) === times.endedAt &&
+      kept.length === addresses.length &&
+      kept.every((address, i) => address === addresses[i]) &&
+      this.shapes.get(this.shapeNumber(number)) === JSON.stringify(shape)
     );
   }
 
+  private forget(number: number): void {
+    if (this.types[number] === 0) return;
+    this.counts[this.typeOf(number)]--;
+    this.types[number] = 0;
+    this.shapes.drop(this.shapeNumber(number));
+    if (this.node[number]! > 0) this.nodes.drop(this.node[number]! - 1);
+    this.more.delete(number);
+  }
+
   private grow(number: number): void {
+    this.types = grown(this.types, number);
     this.shape = grown(this.shape, number);
     this.node = grown(this.node, number);
     this.owner = grown(this.owner, number);
@@ -164,7 +191,4 @@ export class Objects {
   }
 }
 
-/** A pod's UUID is kept as such. */
-const keyOf = (type: OwningRow["type"], key: string): string =>
-  type === "pod" && isUuid(key) ? key : `${type} ${key}`;
 const told = (time: number): number | undefined => (Number.isNaN(time) ? undefined : time);

@@ -451,9 +451,13 @@ test("10,000 pods and 1,000 Services are replaced in less than a second of CPU",
     ...Array.from({ length: 1000 }, (_, i) => service(`w${i}`, `10.96.${i >> 8}.${i & 255}`)),
   ];
   const counted = { assigned: 0, ports: 0 };
-  let owners = 0;
+  const owners = new Map<string, number>();
   const names: Names = {
-    owner: () => ++owners,
+    owner: ({ type, name, workload }) => {
+      const key = `${type} ${name} ${workload}`;
+      owners.set(key, owners.get(key) ?? owners.size + 1);
+      return owners.get(key)!;
+    },
     hold: () => {},
     drop: () => {},
     assign: () => void counted.assigned++,

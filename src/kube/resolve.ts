@@ -3,28 +3,12 @@ import { type Range, rangeOf } from "./address.ts";
 import { Addresses } from "./addresses.ts";
 import { Backends } from "./backends.ts";
 import { podOf } from "./cgroups.ts";
-import { Keys } from "./keys.ts";
 import { type Entry, Objects, type OwningRow, type PodShape, type Shape } from "./objects.ts";
-import {
-  type EndpointSliceRow,
-  isEphemeral,
-  type NamedPort,
-  type NodeRow,
-  type PodRow,
-  type Row,
-  type ServiceRow,
-} from "./parse.ts";
+import { type EndpointSliceRow, isEphemeral, type NodeRow, type PodRow, type Row, type ServiceRow } from "./parse.ts";
+import { Services, type Told } from "./services.ts";
+import { type Slice, Slices } from "./slices.ts";
 
 type RowType = Row["type"];
-
-/** An EndpointSlice as it is kept. */
-interface Slice {
-  namespace: string;
-  service: string;
-  ports: NamedPort[];
-  /** Numbers of its addresses, as often as it has them. */
-  addresses: Uint32Array;
-}
 
 /** What a Service's port leads to: its own numbers, and what is behind it. */
 interface Target {
@@ -81,21 +65,15 @@ export class Resolver {
   private readonly addresses = new Addresses();
   private readonly ends = new Map<string, bigint>();
 
-  /** EndpointSlices, by their keys' numbers; and per Service, its own. */
-  private readonly sliceKeys = new Keys();
-  private readonly slices: Slice[] = [];
-  private readonly slicesOf = new Map<string, Slice[]>();
+  private readonly services = new Services();
+  private readonly slices = new Slices();
   /** Services that may lead elsewhere by now, and those that need only be told again. */
-  private readonly dirty = new Set<string>();
-  private readonly untold = new Set<string>();
+  private readonly dirty = new Set<number>();
+  private readonly untold = new Set<number>();
   /** Namespaces whose Services without slices may lead elsewhere by now; "" stands for all. */
   private readonly unselected = new Set<string>();
-  /** Per Service, its targets as they were told. */
-  private readonly targets = new Map<string, Target[]>();
-  /** Per Service, the numbers of its own owners and what the core was told of their ports. */
-  private readonly told = new Map<string, { owner: number; ports: string }>();
   /** By number, the Service that has the port on every node, and where it leads. */
-  private readonly nodePorts = new Map<number, { key: string; lead: Lead }>();
+  private readonly nodePorts = new Map<number, { service: number; lead: Lead }>();
   private nodePortsChanged = false;
   /** Per node's owner and port, the pods that have it, and their own port behind it. */
   private readonly hostPorts = new Map<number, Map<number, Map<number, number>>>();
@@ -104,14 +82,14 @@ export class Resolver {
   /** Per pod's owner, its number, where it says something of its ports. */
   private readonly telling = new Map<number, number>();
   /** Services that were deleted, and when: their last connections are still to be settled. */
-  private readonly leaving = new Map<string, bigint>();
+  private readonly leaving = new Map<number, { name: string; since: bigint }>();
   /** Owners whose ports are to be told again. */
   private readonly stale = new Set<number>();
   /** The cgroups that were seen of each pod, by the kubelet's uid. */
   private readonly cgroups = new Map<string, bigint[]>();
-  /** By the kubelet's uid of a static pod, the key of its mirror. */
-  private readonly mirrors = new Map<string, string>();
-  /** Per owner, its ports that Services lead to. */
+  /** By the kubelet's uid of a static pod, the number of its mirror. */
+  private readonly mirrors = new Map<string, number>();
+  /** What Services lead to. */
   private readonly backends = new Backends();
 
   /**
@@ -146,13 +124,6 @@ export class Resolver {
 
   /** As `replace`, step by step: others may have their turn between two of them. */
   *replacing(rows: readonly Row[], at: bigint): Generator<void> {
-    const seen: Record<RowType, Set<string>> = {
-      pod: new Set(),
-      service: new Set(),
-      node: new Set(),
-      slice: new Set(),
-    };
-    for (const row of rows) seen[row.type].add(row.key);
     // Those that tell their own end first: so their successors find it. Those that vanished last: a successor's start
     // says more about their end than that we miss them.
     const ended = (row: Row) => row.type === "pod" && row.finished;
@@ -164,11 +135,22 @@ export class Resolver {
       if (!ended(row)) this.take(row, at);
       yield;
     }
-    for (const type of Object.keys(seen) as RowType[]) {
-      for (const key of this.keysOf(type)) {
-        if (!seen[type].has(key)) this.drop(type, key, at);
+    const objects = new Set<number | undefined>();
+    const slices = new Set<number | undefined>();
+    for (const { type, key } of rows) {
+      if (type === "slice") slices.add(this.slices.find(key));
+      else objects.add(this.objects.find(type, key));
+      yield;
+    }
+    for (const type of ["pod", "service", "node"] as const) {
+      for (const number of this.objects.all(type)) {
+        if (!objects.has(number)) this.dropObject(number, at);
         yield;
       }
+    }
+    for (const number of this.slices.numbers()) {
+      if (!slices.has(number)) this.dropSlice(number);
+      yield;
     }
     while (!this.tellPorts(STEP)) yield;
   }
@@ -183,17 +165,17 @@ export class Resolver {
     // The kernel side tells one that it has forgotten again.
     this.cgroups.set(uid, [...new Set([...(this.cgroups.get(uid) ?? []), id])]);
     if (this.cgroups.size > CGROUPS_KEPT) this.cgroups.delete([...this.cgroups.keys()][0] ?? "");
-    const pod = this.objects.find("pod", this.mirrors.get(uid) ?? uid);
+    const pod = this.mirrors.get(uid) ?? this.objects.find("pod", uid);
     this.names.cgroup(id, pod === undefined ? "later" : this.ownerOfPod(this.objects.get(pod)));
   }
 
   /** All that happened until then has been told. */
   fresh(at: bigint): void {
     let left = false;
-    for (const [key, since] of this.leaving) {
+    for (const [service, { since }] of this.leaving) {
       if (at < since + LINGER) break;
-      this.endLeave(key);
-      this.dirty.add(key);
+      this.endLeave(service);
+      this.dirty.add(service);
       left = true;
     }
     if (left) this.tellPorts();
@@ -202,17 +184,12 @@ export class Resolver {
 
   /** How many objects of each type there are. */
   counts(): Record<RowType, number> {
-    return { ...this.objects.counts, slice: this.sliceKeys.size };
+    return { ...this.objects.counts, slice: this.slices.size };
   }
 
-  private *keysOf(type: RowType): Generator<string> {
-    if (type === "slice") for (const slice of this.sliceKeys.numbers()) yield this.sliceKeys.key(slice);
-    else for (const number of this.objects.all(type)) yield this.objects.key(number);
-  }
-
-  private service(key: string): ServiceRow | undefined {
-    const number = this.objects.find("service", key);
-    return number === undefined ? undefined : (this.objects.shapeOf(number) as ServiceRow);
+  private rowOf(service: number): ServiceRow | undefined {
+    const object = this.services.object(service);
+    return object === undefined ? undefined : (this.objects.shapeOf(object) as ServiceRow);
   }
 
   /** As `upsert`, but ports are told later, by `tellPorts`. */
@@ -230,51 +207,57 @@ export class Resolver {
     }
     const before = known === undefined ? undefined : objects.get(known);
     const number = objects.put(row.key, entry);
-    if (row.type === "service") this.endLeave(row.key);
+    if (row.type === "service") this.serve(row.key, number);
     const held = addressesOf(entry);
     for (const address of before === undefined ? [] : addressesOf(before)) {
       if (!held.includes(address)) this.withdraw(address, number, at); // with the end that it tells now
     }
     for (const address of held) this.claim(address, number, before, at);
-    if (before !== undefined) this.withdrawRest(row.key, number, before);
+    if (before !== undefined) this.withdrawRest(number, before);
     this.claimRest(row.key, number, entry);
-    this.touch(row.key, entry.shape);
+    this.touch(entry.shape);
     if (before === undefined) return;
-    this.touch(row.key, before.shape);
+    this.touch(before.shape);
     for (const address of before.addresses) addresses.drop(address);
   }
 
   /** As `remove`, but ports are told later, by `tellPorts`. */
   drop(type: RowType, key: string, at: bigint): void {
-    if (type === "slice") {
-      this.dropSlice(key);
-      return;
-    }
-    const number = this.objects.find(type, key);
+    const number = type === "slice" ? this.slices.find(key) : this.objects.find(type, key);
     if (number === undefined) return;
+    if (type === "slice") this.dropSlice(number);
+    else this.dropObject(number, at);
+  }
+
+  private dropObject(number: number, at: bigint): void {
     const entry = this.objects.get(number);
-    if (type === "service") this.leave(key, at);
+    if (entry.shape.type === "service") this.leave(entry.shape, at);
     for (const address of addressesOf(entry)) this.withdraw(address, number, at);
-    this.withdrawRest(key, number, entry);
-    this.touch(key, entry.shape);
+    this.withdrawRest(number, entry);
+    this.touch(entry.shape);
     for (const address of entry.addresses) this.addresses.drop(address);
     this.objects.remove(number);
   }
 
+  /** A Service is there, maybe again. */
+  private serve(key: string, object: number): void {
+    const service = this.services.number(key);
+    this.services.setObject(service, object);
+    this.endLeave(service);
+  }
+
   /** A Service is deleted: what it led to stays told for its last connections, and is kept for them. */
-  private leave(key: string, at: bigint): void {
-    this.leaving.set(key, at);
-    for (const pair of this.pairsOf(key)) this.names.hold(ownerOfPair(pair));
+  private leave({ key, name }: ServiceRow, since: bigint): void {
+    const service = this.services.number(key);
+    this.services.setObject(service, undefined);
+    this.leaving.set(service, { name, since });
+    for (const place of this.backends.of(service)) this.names.hold(this.backends.owner(place));
   }
 
   /** Its last connections have settled, or it is there again. */
-  private endLeave(key: string): void {
-    if (!this.leaving.delete(key)) return;
-    for (const pair of this.pairsOf(key)) this.names.drop(ownerOfPair(pair));
-  }
-
-  private pairsOf(key: string): number[] {
-    return (this.targets.get(key) ?? []).flatMap(({ pairs }) => pairs);
+  private endLeave(service: number): void {
+    if (!this.leaving.delete(service)) return;
+    for (const place of this.backends.of(service)) this.names.drop(this.backends.owner(place));
   }
 
   /** Its addresses are used by then. */
@@ -284,40 +267,33 @@ export class Resolver {
       const none = { node: "", startedAt: undefined, readyAt: undefined, endedAt: undefined };
       return { shape: row, owner: this.names.owner(this.ownerOf(row)), addresses, ...none };
     }
-    const { key: _, name, node, addresses: __, startedAt, readyAt, endedAt, ...shared } = row;
+    const { key: _, name, node, addresses: __, startedAt, readyAt, endedAt, probes, ...shared } = row;
     const owner = row.finished ? undefined : this.names.owner(this.ownerOf(row));
     const shape: PodShape = { ...shared, name: row.finished ? name : undefined };
+    if (probes !== undefined && this.isMine(node)) shape.probes = probes; // the kubelet's are its own node's
     return { shape, node, owner, addresses, startedAt, readyAt, endedAt };
   }
 
-  private takeSlice({ key, namespace, service, ports, addresses: named }: EndpointSliceRow): void {
-    const { addresses } = this;
-    const known = this.sliceKeys.find(key);
-    const before = known === undefined ? undefined : this.slices[known];
-    const numbers = new Uint32Array(named.length);
-    named.forEach((address, i) => {
-      numbers[i] = addresses.use(address);
-    });
-    const slice: Slice = { namespace, service, ports, addresses: numbers };
-    if (Bun.deepEquals(before, slice)) {
-      for (const address of numbers) addresses.drop(address);
+  private takeSlice({ key, namespace, service: name, ports, addresses: named }: EndpointSliceRow): void {
+    const { addresses, services, slices } = this;
+    const service = services.number(`${namespace}/${name}`);
+    const slice: Slice = { service, ports, addresses: Uint32Array.from(named, (address) => addresses.use(address)) };
+    const known = slices.find(key);
+    if (known !== undefined && slices.has(known, slice)) {
+      for (const address of slice.addresses) addresses.drop(address);
       return;
     }
-    const number = known ?? this.sliceKeys.add(key);
-    this.slices[number] = slice;
-    this.indexSlice(number, before, slice);
-    this.dirty.add(serviceOf(slice));
-    if (before !== undefined) this.dirty.add(serviceOf(before));
+    const before = known === undefined ? undefined : slices.get(known);
+    this.indexSlice(slices.put(key, slice), before, slice);
+    this.dirty.add(service);
+    if (before !== undefined) this.dirty.add(before.service);
   }
 
-  private dropSlice(key: string): void {
-    const number = this.sliceKeys.find(key);
-    const slice = number === undefined ? undefined : this.slices[number];
-    if (number === undefined || slice === undefined) return;
+  private dropSlice(number: number): void {
+    const slice = this.slices.get(number);
     this.indexSlice(number, slice, undefined);
-    this.sliceKeys.remove(number);
-    delete this.slices[number];
-    this.dirty.add(serviceOf(slice));
+    this.slices.remove(number);
+    this.dirty.add(slice.service);
   }
 
   /** What else than addresses is an object's. */
@@ -328,13 +304,13 @@ export class Resolver {
       this.names.zone(owner, shape.zone ?? "");
     }
     if (shape.type === "pod") {
-      if (shape.cgroup !== undefined) this.mirrors.set(shape.cgroup, key);
+      if (shape.cgroup !== undefined) this.mirrors.set(shape.cgroup, number);
       for (const id of this.cgroups.get(shape.cgroup ?? key) ?? []) this.names.cgroup(id, this.ownerOfPod(entry));
     }
     if (owner === undefined) return;
     this.names.hold(owner);
     if (shape.type !== "pod") return;
-    if (this.tellsPorts(entry, shape)) {
+    if (this.tellsPorts(shape)) {
       this.telling.set(owner, number);
       this.stale.add(owner);
     }
@@ -350,17 +326,17 @@ export class Resolver {
     }
   }
 
-  private withdrawRest(key: string, number: number, entry: Entry): void {
+  private withdrawRest(number: number, entry: Entry): void {
     const { shape, owner } = entry;
     if (shape.type === "node") for (const { address, bits } of rangesOf(shape)) this.names.dropRange(address, bits);
-    if (shape.type === "pod" && shape.cgroup !== undefined && this.mirrors.get(shape.cgroup) === key) {
+    if (shape.type === "pod" && shape.cgroup !== undefined && this.mirrors.get(shape.cgroup) === number) {
       this.mirrors.delete(shape.cgroup);
     }
     if (owner === undefined) return;
     this.names.drop(owner);
     if (shape.type !== "pod") return;
     if (this.onHosts.get(owner) === number) this.onHosts.delete(owner);
-    if (this.tellsPorts(entry, shape)) {
+    if (this.tellsPorts(shape)) {
       if (this.telling.get(owner) === number) this.telling.delete(owner);
       this.stale.add(owner);
     }
@@ -378,9 +354,8 @@ export class Resolver {
     }
   }
 
-  /** The kubelet probes the pods of its own node. */
-  private tellsPorts({ node }: Entry, shape: PodShape): boolean {
-    return (shape.probes !== undefined && this.isMine(node)) || shape.ports.some(({ port }) => isEphemeral(port));
+  private tellsPorts(shape: PodShape): boolean {
+    return shape.probes !== undefined || shape.ports.some(({ port }) => isEphemeral(port));
   }
 
   private nodeOwner(name: string): number {
@@ -396,14 +371,6 @@ export class Resolver {
   }
 
   private indexSlice(number: number, before: Slice | undefined, after: Slice | undefined): void {
-    if (before !== undefined) {
-      const left = this.slicesOf.get(serviceOf(before))!.filter((slice) => slice !== before);
-      if (left.length > 0) this.slicesOf.set(serviceOf(before), left);
-      else this.slicesOf.delete(serviceOf(before));
-    }
-    if (after !== undefined) {
-      this.slicesOf.set(serviceOf(after), [...(this.slicesOf.get(serviceOf(after)) ?? []), after]);
-    }
     const was = new Set(before?.addresses);
     for (const address of after?.addresses ?? []) if (!was.delete(address)) this.addresses.name(address, number);
     for (const address of was) this.addresses.unname(address, number);
@@ -411,14 +378,14 @@ export class Resolver {
   }
 
   /** What hangs on the object itself. */
-  private touch(key: string, shape: Shape): void {
-    if (shape.type === "service") this.dirty.add(key);
+  private touch(shape: Shape): void {
+    if (shape.type === "service") this.dirty.add(this.services.number(shape.key));
     else if (shape.type === "pod" && shape.labels.length > 0) this.unselected.add(shape.namespace);
   }
 
   /** What hangs on who has the address. */
   private touchAddress(address: number): void {
-    for (const slice of this.addresses.slicesOf(address)) this.dirty.add(serviceOf(this.slices[slice]!));
+    for (const slice of this.addresses.slicesOf(address)) this.dirty.add(this.slices.serviceOf(slice));
   }
 
   /** What hangs on the ports that the pod has on its node. */
@@ -522,7 +489,7 @@ export class Resolver {
   /** Whether a claim that came later wins. */
   private beats(later: number, best: number): boolean {
     const { objects } = this;
-    const [rank, bestRank] = [RANK[objects.shapeOf(later).type], RANK[objects.shapeOf(best).type]];
+    const [rank, bestRank] = [RANK[objects.typeOf(later)], RANK[objects.typeOf(best)]];
     if (rank !== bestRank) return rank > bestRank;
     const [start, bestStart] = [objects.startOf(later), objects.startOf(best)];
     if (start === undefined || bestStart === undefined) return bestStart === undefined;
@@ -534,7 +501,7 @@ export class Resolver {
     this.touchAddress(address);
     const shape = this.objects.shapeOf(number);
     if (shape.type === "node") this.unselected.add("");
-    else this.touch(this.objects.key(number), shape);
+    else this.touch(shape);
   }
 
   private remember(address: Uint8Array, end: bigint): void {
@@ -554,23 +521,22 @@ export class Resolver {
     this.touchUnselected();
     const find = this.finder();
     let seen = 0;
-    for (const key of this.dirty) {
+    for (const service of this.dirty) {
       if (seen > most) break;
-      this.dirty.delete(key);
-      this.untold.add(key);
-      const row = this.service(key);
+      this.dirty.delete(service);
+      this.untold.add(service);
       seen += 1;
-      if (this.leaving.has(key)) for (const pair of this.pairsOf(key)) this.changed(ownerOfPair(pair), portOf(pair));
-      else seen += this.serve(key, row === undefined ? [] : find(row));
+      if (this.leaving.has(service)) for (const place of this.backends.of(service)) this.changed(place);
+      else seen += this.lead(service, find(service));
     }
     for (const owner of this.stale) {
       this.stale.delete(owner);
       this.tellPortsOf(owner);
     }
     // After all of them: whether a backend has one Service is known only now.
-    for (const key of this.untold) {
-      this.untold.delete(key);
-      this.tellService(key);
+    for (const service of this.untold) {
+      this.untold.delete(service);
+      this.tellService(service, find);
     }
     this.tellNodePorts();
     return this.dirty.size === 0;
@@ -579,9 +545,9 @@ export class Resolver {
   private touchUnselected(): void {
     if (this.unselected.size === 0) return;
     const all = this.unselected.has("");
-    for (const number of this.objects.all("service")) {
-      const { key, namespace } = this.objects.shapeOf(number) as ServiceRow;
-      if ((all || this.unselected.has(namespace)) && !this.slicesOf.has(key)) this.dirty.add(key);
+    for (const service of this.services.all()) {
+      if (this.slices.hasAny(service)) continue;
+      if (all || this.unselected.has(this.rowOf(service)!.namespace)) this.dirty.add(service);
     }
     this.unselected.clear();
   }
@@ -591,37 +557,27 @@ export class Resolver {
    *
    * @returns how many backends it has
    */
-  private serve(key: string, targets: Target[]): number {
-    const before = new Set(this.pairsOf(key));
-    const after = new Set(targets.flatMap(({ pairs }) => pairs));
-    for (const pair of before) if (!after.has(pair)) this.unlink(pair, key);
-    for (const pair of after) if (!before.has(pair)) this.link(pair, key);
-    if (targets.length > 0) this.targets.set(key, targets);
-    else this.targets.delete(key);
-    return after.size;
+  private lead(service: number, targets: Target[]): number {
+    const { backends } = this;
+    const added = new Set(targets.flatMap(({ pairs }) => pairs));
+    const { size } = added;
+    for (const place of backends.of(service)) {
+      if (added.delete(pairOf(backends.owner(place), backends.port(place)))) continue;
+      backends.remove(place);
+      this.changed(place);
+    }
+    for (const pair of added) this.changed(backends.add(ownerOfPair(pair), portOf(pair), service));
+    return size;
   }
 
-  private link(pair: number, key: string): void {
-    const owner = ownerOfPair(pair);
-    const port = portOf(pair);
-    this.changed(owner, port);
-    this.backends.add(owner, port, key);
-  }
-
-  private unlink(pair: number, key: string): void {
-    const owner = ownerOfPair(pair);
-    const port = portOf(pair);
-    this.backends.remove(owner, port, key);
-    this.changed(owner, port);
-  }
-
-  /** Others that lead to the port are alone no more, or alone again. */
-  private changed(owner: number, port: number): void {
+  /** Those that lead to the port are others, or alone no more, or alone again. */
+  private changed(place: number): void {
+    const { backends } = this;
+    const [owner, port] = [backends.owner(place), backends.port(place)];
     this.stale.add(owner);
     const onHost = this.onHosts.get(owner);
-    if (onHost !== undefined) this.stale.add(this.nodeOwner(this.objects.get(onHost).node));
-    const { backends } = this;
-    for (let at = backends.first(owner); at > 0; at = backends.next(at)) {
+    if (onHost !== undefined) this.stale.add(this.nodeOwner(this.objects.nodeOf(onHost)));
+    for (let at = backends.first(owner); at >= 0; at = backends.next(at)) {
       if (backends.port(at) === port) this.untold.add(backends.service(at));
     }
   }
@@ -633,7 +589,7 @@ export class Resolver {
     for (const { port } of pod?.ports ?? []) if (isEphemeral(port)) this.names.port(owner, port, owner, port, "");
     const ports = new Set<number>(); // several Services may lead to one
     const { backends } = this;
-    for (let at = backends.first(owner); at > 0; at = backends.next(at)) ports.add(backends.port(at));
+    for (let at = backends.first(owner); at >= 0; at = backends.next(at)) ports.add(backends.port(at));
     for (const port of ports) {
       const service = this.onlyService(owner, port);
       if (service !== "" || isEphemeral(port)) this.names.port(owner, port, owner, port, service);
@@ -659,88 +615,91 @@ export class Resolver {
     let found = "";
     let left: string | undefined;
     const { backends } = this;
-    for (let at = backends.first(owner); at > 0; at = backends.next(at)) {
+    for (let at = backends.first(owner); at >= 0; at = backends.next(at)) {
       if (backends.port(at) !== port) continue;
-      const key = backends.service(at);
-      if (this.leaving.has(key)) {
-        left = left === undefined ? key.slice(key.indexOf("/") + 1) : "";
+      const service = backends.service(at);
+      const leaving = this.leaving.get(service);
+      if (leaving !== undefined) {
+        left = left === undefined ? leaving.name : "";
         continue;
       }
       if (found !== "") return "";
-      found = this.service(key)?.name ?? "";
+      found = this.rowOf(service)?.name ?? "";
     }
     return found || (left ?? "");
   }
 
   /** Whether a Service is the one that leads to a backend's port. */
-  private isAlone(key: string, { name }: ServiceRow, pair: number): boolean {
+  private isAlone(service: number, { name }: ServiceRow, pair: number): boolean {
     const { backends } = this;
     const [owner, port] = [ownerOfPair(pair), portOf(pair)];
     const at = backends.first(owner);
-    const isOnly = at > 0 && backends.next(at) === 0 && backends.service(at) === key && backends.port(at) === port;
+    const isOnly = at >= 0 && backends.next(at) < 0 && backends.service(at) === service && backends.port(at) === port;
     return isOnly || this.onlyService(owner, port) === name;
   }
 
   /** A Service's addresses belong to an owner of its own, whose ports lead to what is behind it. */
-  private tellService(key: string): void {
-    const row = this.service(key);
+  private tellService(service: number, find: (service: number) => Target[]): void {
+    const row = this.rowOf(service);
     if (row === undefined) {
-      this.forgetService(key);
+      this.forgetService(service);
+      const isLeft = this.slices.hasAny(service) || this.leaving.has(service) || this.dirty.has(service);
+      if (!isLeft) this.services.remove(service);
       return;
     }
     const owner = this.names.owner(this.ownerOf(row));
     const dialled = (target: Target) => row.addresses.length > 0 || target.nodePort !== undefined;
-    const ports = (this.targets.get(key) ?? []).filter(dialled).map(({ port, nodePort, fallback, pairs, behind }) => {
+    const targets = find(service).filter(dialled);
+    const ports = targets.map(({ port, nodePort, fallback, pairs, behind }) => {
       const numbers = new Set<number>();
       // The same name as the backends' own side gives, so that both sides' rows carry equal labels.
       let alone = true;
       for (const pair of pairs) {
         numbers.add(portOf(pair));
-        alone &&= this.isAlone(key, row, pair);
+        alone &&= this.isAlone(service, row, pair);
       }
       const [number = fallback] = numbers;
       const lead: Lead = [this.names.owner(behind), numbers.size > 1 ? port : number, alone ? row.name : ""];
       return { port, nodePort, lead };
     });
-    const told = { owner, ports: JSON.stringify(ports) };
-    const before = this.told.get(key);
+    const told: Told = { owner, ports: BigInt(Bun.hash(JSON.stringify(ports))) };
+    const before = this.services.told(service);
     if (before?.owner === owner && before.ports === told.ports) return;
-    this.forgetService(key);
+    this.forgetService(service);
     for (const { port, nodePort, lead } of ports) {
       if (row.addresses.length > 0) this.names.port(owner, port, ...lead);
       if (nodePort === undefined) continue;
-      this.nodePorts.set(nodePort, { key, lead });
+      this.nodePorts.set(nodePort, { service, lead });
       this.nodePortsChanged = true;
     }
-    if (ports.length > 0) this.told.set(key, told);
+    if (ports.length > 0) this.services.tell(service, told);
   }
 
-  private forgetService(key: string): void {
-    const told = this.told.get(key);
+  private forgetService(service: number): void {
+    const told = this.services.told(service);
     if (told === undefined) return;
-    for (const { nodePort } of JSON.parse(told.ports) as { nodePort?: number }[]) {
-      if (nodePort === undefined || this.nodePorts.get(nodePort)?.key !== key) continue;
-      this.nodePorts.delete(nodePort);
+    for (const [port, { service: has }] of this.nodePorts) {
+      if (has !== service) continue;
+      this.nodePorts.delete(port);
       this.nodePortsChanged = true;
     }
     // Its address is its own only for what dialled it before.
-    if (!this.leaving.has(key)) this.dropService(key, told.owner);
-  }
-
-  private dropService(key: string, owner: number): void {
-    this.names.dropPorts(owner);
-    this.told.delete(key);
+    if (this.leaving.has(service)) return;
+    this.names.dropPorts(told.owner);
+    this.services.tell(service, undefined);
   }
 
   /** The Service with the labels of the workload behind it, where it is one; ignored where all behind it is. */
   private workloadBehind(row: ServiceRow, backends: number[]): Owner {
     const own = this.ownerOf(row);
-    const isIgnored = (backend: number) => this.isIgnored(this.objects.shapeOf(backend));
-    if (backends.length > 0 && backends.every(isIgnored)) own.ignored = true;
+    // Most are alike.
+    const alike = new Map<number, number>();
+    for (const backend of backends) alike.set(this.objects.shapeNumber(backend), backend);
+    const shapes = Array.from(alike.values(), (backend) => this.objects.shapeOf(backend));
+    if (shapes.length > 0 && shapes.every((shape) => this.isIgnored(shape))) own.ignored = true;
     let found: Workload | undefined;
-    for (const backend of backends) {
-      const as = workloadOf(this.objects.shapeOf(backend));
-      if (as === found) continue;
+    for (const shape of shapes) {
+      const as = workloadOf(shape);
       found ??= as;
       if (as.namespace !== found.namespace || as.workload !== found.workload || as.kind !== found.kind) return own;
     }
@@ -751,17 +710,25 @@ export class Resolver {
 
   /** Whether somebody has led a Service out of the cluster, where no agent counts the server's end. */
   private isOutside({ key, selector }: ServiceRow): boolean {
-    const addresses = (this.slicesOf.get(key) ?? []).flatMap((slice) => [...slice.addresses]);
+    const slices = Array.from(this.slices.of(this.services.number(key)), (slice) => this.slices.get(slice));
+    const addresses = slices.flatMap((slice) => [...slice.addresses]);
     const isNobodys = (address: number) => this.addresses.holder(address) === undefined;
     return selector.length === 0 && addresses.length > 0 && addresses.every(isNobodys);
   }
 
   /** What a Service's ports lead to, by its EndpointSlices, else by its selector. */
-  private finder(): (row: ServiceRow) => Target[] {
-    const { objects, addresses: known } = this;
+  private finder(): (service: number) => Target[] {
+    const { objects, addresses } = this;
     let pods: Map<string, number[]> | undefined;
     const byLabel = new Map<string, Map<string, number[]>>();
-    const podOf = (number: number): PodShape => objects.shapeOf(number) as PodShape;
+    const found = new Map<number, Target[]>();
+    const shapes = new Map<number, PodShape>();
+    const podOf = (number: number): PodShape => {
+      const shape = objects.shapeNumber(number);
+      const known = shapes.get(shape) ?? (objects.shapeOf(number) as PodShape);
+      shapes.set(shape, known);
+      return known;
+    };
     /** A Service looks only at the pods that have its rarest label. */
     const select = ({ namespace, selector }: ServiceRow): number[] => {
       if (selector.length === 0) return [];
@@ -771,28 +738,34 @@ export class Resolver {
       const [rarest = []] = selector.map((label) => labels.get(label) ?? []).sort((a, b) => a.length - b.length);
       return rarest.filter((pod) => selector.every((label) => podOf(pod).labels.includes(label)));
     };
-    return (row) => {
-      const own = this.slicesOf.get(row.key);
-      const selected = own === undefined ? select(row).filter((pod) => !podOf(pod).finished) : [];
-      return row.ports.map(({ name, port, target, nodePort }) => {
+    return (service) => {
+      const known = found.get(service);
+      if (known !== undefined) return known;
+      const row = this.rowOf(service);
+      if (row === undefined) return [];
+      const slices = Array.from(this.slices.of(service), (slice) => this.slices.get(slice));
+      const selected = slices.length === 0 ? select(row).filter((pod) => !podOf(pod).finished) : [];
+      const targets = row.ports.map(({ name, port, target, nodePort }) => {
         const backends = new Map<number, number>();
-        const add = (addresses: Iterable<number>, number: number | undefined) => {
+        const add = (named: Iterable<number>, number: number | undefined) => {
           if (number === undefined) return;
-          for (const address of addresses) {
-            const holder = known.holder(address);
-            if (holder === undefined || objects.shapeOf(holder).type === "service") continue;
-            const owner = known.owner(address);
+          for (const address of named) {
+            const holder = addresses.holder(address);
+            if (holder === undefined || objects.typeOf(holder) === "service") continue;
+            const owner = addresses.owner(address);
             const onHost = this.onHostPort(owner, number);
             if (onHost === undefined) backends.set(pairOf(owner, number), holder);
             else backends.set(pairOf(onHost.owner, onHost.port), onHost.pod);
           }
         };
-        for (const slice of own ?? []) add(slice.addresses, slice.ports.find((p) => p.name === name)?.port);
+        for (const slice of slices) add(slice.addresses, slice.ports.find((p) => p.name === name)?.port);
         for (const pod of selected) add(objects.addressesOf(pod), numberOf(target, podOf(pod)));
         const fallback = typeof target === "number" ? target : port;
         const behind = this.workloadBehind(row, [...backends.values()]);
         return { port, nodePort, fallback, pairs: [...backends.keys()], behind };
       });
+      found.set(service, targets);
+      return targets;
     };
   }
 }
@@ -800,7 +773,6 @@ export class Resolver {
 const pairOf = (owner: number, port: number): number => owner * 65536 + port;
 const ownerOfPair = (pair: number): number => Math.floor(pair / 65536);
 const portOf = (pair: number): number => pair % 65536;
-const serviceOf = (slice: Slice): string => `${slice.namespace}/${slice.service}`;
 
 /** The name of the node that an object is on, or "". */
 const nodeOf = ({ shape, node }: Entry): string => (shape.type === "node" ? shape.name : node);
