@@ -19,8 +19,7 @@ export function toBytes(address: string, bytes: Uint8Array = new Uint8Array(16))
     bytes.set(ipaddr.IPv6.parse(address).toByteArray());
     return bytes;
   }
-  bytes.fill(0);
-  bytes.fill(0xff, 10, 12);
+  for (let i = 0; i < 16; i++) bytes[i] = i === 10 || i === 11 ? 0xff : 0;
   let at = 12;
   for (let i = 0; i < address.length; i++) {
     const code = address.charCodeAt(i);

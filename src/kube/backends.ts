@@ -21,6 +21,14 @@ export class Backends {
     return this.byOwner.next(place);
   }
 
+  /** Whether no place of its owner before it has its port. */
+  isFirst(place: number): boolean {
+    const port = this.port(place);
+    let at = this.first(this.owner(place));
+    while (this.port(at) !== port) at = this.next(at);
+    return at === place;
+  }
+
   /** All places of a Service. */
   of(service: number): Generator<number> {
     return this.byService.of(service);

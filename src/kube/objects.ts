@@ -51,10 +51,10 @@ export class Objects {
   private first = new Uint32Array();
   private second = new Uint32Array();
   private readonly more = new Map<number, number[]>();
-  /** Milliseconds since 1970, NaN for those that are not told. */
+  /** Milliseconds since 1970, NaN for those that are not told; few have ended. */
   private started = new Float64Array();
   private ready = new Float64Array();
-  private ended = new Float64Array();
+  private readonly ended = new Map<number, number>();
 
   find(type: OwningRow["type"], key: string): number | undefined {
     return this.keys.find(key, codeOf(type));
@@ -103,7 +103,7 @@ export class Objects {
   }
 
   endOf(number: number): number | undefined {
-    return told(this.ended[number]!);
+    return this.ended.get(number);
   }
 
   /** When its addresses became its own. */
@@ -145,7 +145,7 @@ export class Objects {
     if (more.length > 0) this.more.set(number, more);
     this.started[number] = entry.startedAt ?? Number.NaN;
     this.ready[number] = entry.readyAt ?? Number.NaN;
-    this.ended[number] = entry.endedAt ?? Number.NaN;
+    if (entry.endedAt !== undefined) this.ended.set(number, entry.endedAt);
     return number;
   }
 
@@ -176,6 +176,7 @@ export class Objects {
     this.shapes.drop(this.shapeNumber(number));
     if (this.node[number]! > 0) this.nodes.drop(this.node[number]! - 1);
     this.more.delete(number);
+    this.ended.delete(number);
   }
 
   private grow(number: number): void {
@@ -187,7 +188,6 @@ export class Objects {
     this.second = grown(this.second, number);
     this.started = grown(this.started, number);
     this.ready = grown(this.ready, number);
-    this.ended = grown(this.ended, number);
   }
 }
 

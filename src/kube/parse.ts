@@ -98,7 +98,13 @@ const OLD_ZONE = "failure-domain.beta.kubernetes.io/zone";
 /** What the kubelet calls a static pod, on the mirror of it that the API server has. */
 const MIRROR = "kubernetes.io/config.mirror";
 
+/** How a kubelet probes a container, and which ways it goes that have a port. */
+const PROBES = ["livenessProbe", "readinessProbe", "startupProbe"];
+const WAYS = ["httpGet", "tcpSocket", "grpc"];
+
 type Fields = Record<string, unknown>;
+/** Of what is absent. */
+const NONE: Fields = {};
 
 /**
  * One Kubernetes object of any kind to its row; undefined for a kind that says nothing about addresses.
@@ -157,7 +163,9 @@ function podRow(item: Fields): PodRow {
   const status = child(item, "status");
   const labels = pairs(metadata, "labels", "metadata.");
   const { workload, kind } = workloadOf(name, metadata, labels);
-  const finished = ["Succeeded", "Failed"].includes(text(status, "phase", ""));
+  const phase = text(status, "phase", "");
+  const finished = phase === "Succeeded" || phase === "Failed";
+  const containers = containersOf(spec);
   const row: PodRow = {
     type: "pod",
     key: text(metadata, "uid", "") || `${namespace}/${name}`,
@@ -172,11 +180,10 @@ function podRow(item: Fields): PodRow {
       ...optional(text(status, "podIP", "")).map((ip) => address(ip, "status.podIP")),
     ]),
     labels,
-    ports: containerPorts(spec),
+    ports: containerPorts(containers),
     finished,
   };
   const annotations = child(metadata, "annotations");
-  const containers = containersOf(spec);
   const probes = unique(containers.flatMap(probedPorts));
   const hostPorts = containers.flatMap((container) => portsOnHost(container, row.hostNetwork));
   if (probes.length > 0) row.probes = probes;
@@ -229,8 +236,8 @@ function portsOf(container: Fields): Fields[] {
   return tcp(list(container, "ports"), "spec.containers.ports");
 }
 
-function containerPorts(spec: Fields): NamedPort[] {
-  return containersOf(spec)
+function containerPorts(containers: Fields[]): NamedPort[] {
+  return containers
     .flatMap(portsOf)
     .map((port) => ({ name: text(port, "name", ""), port: portNumber(port, "containerPort") }))
     .filter((port) => port.name !== "" || isEphemeral(port.port));
@@ -246,15 +253,21 @@ function portsOnHost(container: Fields, hostNetwork: boolean): { port: number; t
 }
 
 function probedPorts(container: Fields): number[] {
-  return ["livenessProbe", "readinessProbe", "startupProbe"]
-    .map((field) => child(container, field))
-    .flatMap((probe) => ["httpGet", "tcpSocket", "grpc"].map((way) => child(probe, way)))
-    .filter((action) => action.port !== undefined && action.port !== null)
-    .flatMap((action) => {
-      if (typeof action.port !== "string") return [portNumber(action, "port")];
-      const named = portsOf(container).find((port) => port.name === action.port);
-      return named === undefined ? [] : [portNumber(named, "containerPort")];
-    });
+  const ports: number[] = [];
+  for (const field of PROBES) {
+    const probe = child(container, field);
+    for (const way of WAYS) {
+      const action = child(probe, way);
+      const { port } = action;
+      if (typeof port === "string") {
+        const named = portsOf(container).find(({ name }) => name === port);
+        if (named !== undefined) ports.push(portNumber(named, "containerPort"));
+      } else if (port !== undefined && port !== null) {
+        ports.push(portNumber(action, "port"));
+      }
+    }
+  }
+  return ports;
 }
 
 /** When the last of the containers ended, if all have. */
@@ -350,7 +363,7 @@ function fields(value: unknown, path: string): Fields {
 /** An object's field that is an object; empty where it is absent. */
 function child(of: Fields, field: string): Fields {
   const value = of[field];
-  return value === undefined || value === null ? {} : fields(value, field);
+  return value === undefined || value === null ? NONE : fields(value, field);
 }
 
 function list(of: Fields, field: string): unknown[] {
@@ -425,7 +438,7 @@ function optional(value: string): string[] {
 }
 
 function unique<T>(values: T[]): T[] {
-  return [...new Set(values)];
+  return values.length < 2 ? values : [...new Set(values)];
 }
 
 function wrong(path: string, expected: string, value: unknown): Malformed {

@@ -587,10 +587,10 @@ export class Resolver {
     const telling = this.telling.get(owner);
     const pod = telling === undefined ? undefined : (this.objects.shapeOf(telling) as PodShape);
     for (const { port } of pod?.ports ?? []) if (isEphemeral(port)) this.names.port(owner, port, owner, port, "");
-    const ports = new Set<number>(); // several Services may lead to one
     const { backends } = this;
-    for (let at = backends.first(owner); at >= 0; at = backends.next(at)) ports.add(backends.port(at));
-    for (const port of ports) {
+    for (let at = backends.first(owner); at >= 0; at = backends.next(at)) {
+      if (!backends.isFirst(at)) continue; // several Services may lead to one port
+      const port = backends.port(at);
       const service = this.onlyService(owner, port);
       if (service !== "" || isEphemeral(port)) this.names.port(owner, port, owner, port, service);
     }

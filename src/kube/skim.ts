@@ -67,6 +67,8 @@ const EVENT: Kept = {
   },
 };
 
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+
 /** `Kept`, to be walked beside bytes. */
 interface Node {
   /** By the length of their names, fields that are kept. */
@@ -80,7 +82,7 @@ function nodeOf(kept: Kept): Node | undefined {
   if (Array.isArray(kept)) return { fields: undefined, element: nodeOf(kept[0]) };
   const fields: Node["fields"] = [];
   for (const [field, value] of Object.entries(kept)) {
-    const name = new TextEncoder().encode(field);
+    const name = encode(field);
     fields[name.length] = [...(fields[name.length] ?? []), { name, node: nodeOf(value) }];
   }
   return { fields, element: undefined };
@@ -111,11 +113,15 @@ const CLOSE_LIST = 93;
 const A = 97;
 const E = 101;
 const F = 102;
+const N = 110;
+const T = 116;
 const U = 117;
 const OPEN = 123;
 const CLOSE = 125;
-const words = ["true", "false", "null"].map((word) => new TextEncoder().encode(word));
-const escapes = new TextEncoder().encode('"\\/bfnrtu');
+const [TRUE, FALSE, NULL] = [encode("true"), encode("false"), encode("null")];
+/** By the letter after a backslash: 1 where it means something. */
+const escapes = new Uint8Array(256);
+for (const code of encode('"\\/bfnrtu')) escapes[code] = 1;
 
 /** It is no JSON, or JSON of a kind that nobody writes: whoever parses all of it will tell. */
 const DOUBT = new Error("not skimmed");
@@ -123,6 +129,8 @@ const DOUBT = new Error("not skimmed");
 /** What is to be kept: from one place to another, in pairs. */
 const ranges: number[] = [];
 let depth = 0;
+/** Backslashes that were passed over in texts. */
+let backslashes = 0;
 
 /**
  * Cuts out of an event of a watch, in UTF-8, what nobody reads.
@@ -181,8 +189,10 @@ function fields(text: Uint8Array, open: number, kept: Node["fields"]): number {
     let comma = 0;
     for (;;) {
       const from = at;
+      const before = backslashes;
       const to = string(text, at);
       at = space(text, pass(text, space(text, to), COLON));
+      if (kept !== undefined && backslashes > before) throw DOUBT; // it may be any
       const field = kept === undefined ? undefined : find(kept, text, from + 1, to - 1);
       if (field === undefined) {
         at = skip(text, at);
@@ -233,14 +243,15 @@ function deeper(text: Uint8Array, at: number): number {
 
 /** The field whose name stands there. */
 function find(kept: NonNullable<Node["fields"]>, text: Uint8Array, from: number, to: number) {
-  for (let i = from; i < to; i++) if (text[i] === BACKSLASH) throw DOUBT;
-  const length = to - from;
-  for (const field of kept[length] ?? []) {
-    let i = 0;
-    while (i < length && text[from + i] === field.name[i]) i++;
-    if (i === length) return field;
-  }
+  const named = kept[to - from];
+  if (named === undefined) return undefined;
+  for (let i = 0; i < named.length; i++) if (isThere(text, from, named[i]!.name)) return named[i];
   return undefined;
+}
+
+function isThere(text: Uint8Array, from: number, letters: Uint8Array): boolean {
+  for (let i = 0; i < letters.length; i++) if (text[from + i] !== letters[i]) return false;
+  return true;
 }
 
 function pass(text: Uint8Array, at: number, code: number): number {
@@ -267,8 +278,9 @@ function string(text: Uint8Array, from: number): number {
 
 /** What follows a backslash. */
 function escaped(text: Uint8Array, at: number): number {
+  backslashes++;
   const code = text[at]!;
-  if (!escapes.includes(code)) throw DOUBT;
+  if (escapes[code] !== 1) throw DOUBT;
   if (code !== U) return at + 1;
   for (let i = at + 1; i <= at + 4; i++) {
     const letter = text[i]! | LOWER;
@@ -298,7 +310,8 @@ function number(text: Uint8Array, from: number): number {
 }
 
 function word(text: Uint8Array, from: number): number {
-  const found = words.find((letters) => letters[0] === text[from]);
-  if (found === undefined) throw DOUBT;
-  return found.reduce((at, letter) => pass(text, at, letter), from);
+  const first = text[from];
+  const letters = first === T ? TRUE : first === F ? FALSE : first === N ? NULL : undefined;
+  if (letters === undefined || !isThere(text, from, letters)) throw DOUBT;
+  return from + letters.length;
 }

@@ -13,7 +13,7 @@ const OBJECT_LIMIT = 8 << 20;
 /** Of a chunk, which may have megabytes: some pods. */
 const PART = 64 << 10;
 /** While a list comes, its garbage is collected after so many bytes: the collector waits until it is as much as is kept. */
-const COLLECTED = 16 << 20;
+const COLLECTED = 8 << 20;
 /** Of a list, as its clients ask for. */
 const PAGE_SIZE = 500;
 

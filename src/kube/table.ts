@@ -4,14 +4,19 @@ const FIRST = 1024;
 const SEED = Math.floor(Math.random() * 2 ** 32);
 
 /** What is kept by number: places that were never written are 0. */
-type Column = Uint8Array | Uint16Array | Uint32Array | Float64Array | BigUint64Array;
+type Column =
+  | Uint8Array<ArrayBuffer>
+  | Uint16Array<ArrayBuffer>
+  | Uint32Array<ArrayBuffer>
+  | Float64Array<ArrayBuffer>
+  | BigUint64Array<ArrayBuffer>;
 
-/** The column, or a larger copy where it does not reach to that number. */
+/** The column, or where it does not reach to that number, a larger one with all that it has: itself is empty then. */
 export function grown<T extends Column>(column: T, number: number): T {
-  if (number < column.length) return column;
-  const larger = new (column.constructor as new (length: number) => T)(Math.max(FIRST, 2 * column.length, number + 1));
-  larger.set(column as never);
-  return larger;
+  const { length, BYTES_PER_ELEMENT: bytes } = column;
+  if (number < length) return column;
+  const larger = Math.max(FIRST, length + (length >> 2), number + 1);
+  return new (column.constructor as new (buffer: ArrayBuffer) => T)(column.buffer.transfer(larger * bytes));
 }
 
 /**

@@ -1,3 +1,4 @@
+import { edenGC, fullGC } from "bun:jsc";
 import { RingsideError } from "../errors.ts";
 import { type Access, ApiClient } from "./client.ts";
 import { isEphemeral, type Row } from "./parse.ts";
@@ -199,6 +200,7 @@ export class Watch {
       const remedy = "This is a fault of Ringside: please report it. Names go on.";
       this.options.onError(new RingsideError("tell the core", "ports of Services", remedy, { cause }));
     }
+    if (!all) edenGC(); // as while a list comes
     const took = performance.now() - start;
     this.wait = all ? PACE_MS : took / SHARE;
     if (!all) {
@@ -206,6 +208,7 @@ export class Watch {
       return;
     }
     if (!this.streams.every(({ reflector }) => reflector.synced)) return;
+    if (this.told === 0n) fullGC(); // the lists leave much of the heap empty
     this.settle();
     const [fresh = 0n] = this.streams
       .map(({ reflector }) => reflector.counters.proof ?? 0n)
