@@ -110,12 +110,14 @@ const right = Object.values(result).every(({ size, first, busy }) =>
 if (process.argv.includes("--json")) console.log(JSON.stringify({ ...result, right }, null, 2));
 else {
   console.log(
-    "                 pods  all after  CPU s  peak MB  steady MB  stall ms: start  steady  churn (p99)  CPU in churn",
+    "                 pods  all after  CPU s  peak MB  steady MB  stall ms: start  steady  churn (p99)  CPU: steady  churn",
   );
   for (const [name, { size, first, steady, busy }] of Object.entries(result)) {
     const memory = `${first.peakMB.toFixed(0).padStart(8)} ${steady.rssMB.toFixed(0).padStart(10)}`;
     const stalls = `${first.stallMs.most.toFixed(0).padStart(16)} ${steady.stallMs.most.toFixed(0).padStart(7)}`;
-    const churn = `${busy.stallMs.most.toFixed(0).padStart(6)} (${busy.stallMs.p99.toFixed(0)}) ${((busy.cpuSeconds / SECONDS) * 100).toFixed(1).padStart(10)}%`;
+    const [idle, busily] = [steady.cpuSeconds / (STEADY_MS / 1000), busy.cpuSeconds / SECONDS];
+    const cpu = `${(idle * 100).toFixed(1).padStart(12)}% ${(busily * 100).toFixed(1).padStart(5)}%`;
+    const churn = `${busy.stallMs.most.toFixed(0).padStart(6)} (${busy.stallMs.p99.toFixed(0)}) ${cpu}`;
     const start = `${String(size.pods).padStart(7)} ${first.seconds.toFixed(1).padStart(8)} s ${first.cpuSeconds.toFixed(1).padStart(6)}`;
     console.log(`${name.padEnd(14)} ${start} ${memory} ${stalls} ${churn}`);
   }
