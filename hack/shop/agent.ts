@@ -17,13 +17,13 @@ export class Agent {
   ) {}
 
   /** @throws {RingsideError} where it does not come up, with its own words */
-  static async start(folder: string): Promise<Agent> {
+  static async start(folder: string, flags: string[] = []): Promise<Agent> {
     const names = `${folder}/identities.json`;
     const log = `${folder}/agent.log`;
     writeFileSync(names, identities());
     const listen = `127.0.0.1:${freePort()}`;
     const launcher = `${import.meta.dir}/../ringside`;
-    const argv = [launcher, "run", "--listen", listen, "--identities", names, "--hold", "2s"];
+    const argv = [launcher, "run", "--listen", listen, "--identities", names, "--hold", "2s", ...flags];
     const child = Bun.spawn(["setpriv", "--pdeathsig", "TERM", ...argv], {
       stdio: ["ignore", openSync(log, "w"), openSync(log, "a")],
       detached: true,

@@ -65,7 +65,7 @@ function nodeObject(node: (typeof nodes)[number]) {
   return {
     apiVersion: "v1",
     kind: "Node",
-    metadata: { name: node.name },
+    metadata: { name: node.name, labels: { "topology.kubernetes.io/zone": `zone-${nodes.indexOf(node) + 1}` } },
     spec: { podCIDR: node.podCIDRs[0], podCIDRs: node.podCIDRs },
     status: { addresses },
   };

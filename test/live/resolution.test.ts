@@ -118,7 +118,7 @@ beforeAll(async () => {
   await serve("outside", {}, "serve", 5432);
   await serve("node-b", { cgroup: cgroupOf("edge") }, "serve", 9100);
   for (const node of nodes) {
-    agents.push(await startAgent(objects(), ["--node", node, "--cidr", "database=172.30.0.9/32"]));
+    agents.push(await startAgent(objects(), ["--node", node, "--scope", "--cidr", "database=172.30.0.9/32"]));
   }
 }, 60_000);
 
@@ -158,6 +158,46 @@ describe("in a cluster of two nodes", () => {
     await settled(differs);
     expect(await once()).toEqual(wanted);
   }, 30_000);
+
+  test("each link says how far it goes: node-a is in the zone east, node-b in west", async () => {
+    const links = (await Promise.all(agents.map((agent) => agent.links()))).flat();
+    const far: Record<string, string[]> = {};
+    for (const { scope = "", source, destination, port, reporter } of links) {
+      far[scope] = [...(far[scope] ?? []), `${source.workload} > ${destination.workload}:${port} (${reporter})`].sort();
+    }
+    expect(far).toEqual({
+      other_zone: [
+        "caller > called:8080 (client)",
+        "caller > called:8080 (server)",
+        "node-a > edge:9100 (client)",
+        "node-a > edge:9100 (server)",
+        "web > edge:9100 (client)",
+        "web > edge:9100 (server)",
+        "web > far:8080 (server)",
+        "web > far:8083 (client)",
+        "web > far:8083 (server)",
+        "web > far:8085 (client)",
+        "web > far:8085 (server)",
+      ],
+      outside: ["web > database:5432 (client)", "web > external:5432 (client)"],
+      same_zone: [
+        "node-a > api:8080 (server)",
+        "node-a > web:8081 (client)",
+        "node-a > web:8081 (server)",
+        "node-b > far:8081 (server)",
+        "node-b > far:8082 (server)",
+        "scraper > web:8080 (client)",
+        "scraper > web:8080 (server)",
+      ],
+      // The client of a Service does not know where it leads; the server's row is the one that counts.
+      unknown: [
+        "api > api:8080 (client)",
+        "web > far:8080 (client)",
+        "web > far:8081 (client)",
+        "web > ledger:5432 (client)",
+      ],
+    });
+  });
 
   test("a probe counts for its pod", async () => {
     const [probe, scraper] = [bytesOf("probe"), bytesOf("host-network-client")];

@@ -3,10 +3,10 @@
  * settings of honor_labels, answer every query of the dashboards, and evaluate every rule.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { $, type Subprocess } from "bun";
+import { $ } from "bun";
 import { Agent } from "../../hack/shop/agent.ts";
 import { inPod, nodes, pods, tenant } from "../../hack/shop/cluster.ts";
 import { refuseSecond } from "../../hack/shop/network.ts";
@@ -17,106 +17,19 @@ import {
   dashboards,
   escaped,
   interpolate,
+  intervals,
+  ofAnApiServer,
   type Panel,
   type Target,
   type Variable,
   variablesOf,
 } from "./grafana.ts";
-import { type Labels, rulesFile, selector } from "./promtool.ts";
-
-interface Row {
-  metric: Labels;
-  values: number[];
-}
-
-/** Of Prometheus' answer; a histogram counts as its count. */
-interface Sample {
-  metric: Labels;
-  value?: [number, string];
-  values?: [number, string][];
-  histogram?: [number, { count: string }];
-  histograms?: [number, { count: string }][];
-}
-
-class Prometheus {
-  private constructor(
-    readonly child: Subprocess,
-    readonly url: string,
-    readonly folder: string,
-  ) {}
-
-  /** Scrapes the agent once a second, with the labels of an annotation scrape, and evaluates the rules as often. */
-  static async start(program: string, target: string, honored: boolean, flags: string[] = []): Promise<Prometheus> {
-    const folder = await mkdtemp(join(tmpdir(), "ringside-"));
-    const rules = (await Bun.file(rulesFile).text()).replace(/^ {4}interval: .*$/gm, "    interval: 1s");
-    await writeFile(join(folder, "ringside.rules.yaml"), rules);
-    const labels = { namespace: "monitoring", pod: "ringside-7vx2q", node: "node-1" };
-    const config = {
-      global: { scrape_interval: "1s", evaluation_interval: "1s" },
-      rule_files: ["ringside.rules.yaml"],
-      scrape_configs: [
-        { job_name: "kubernetes-pods", honor_labels: honored, static_configs: [{ targets: [target], labels }] },
-      ],
-    };
-    await writeFile(join(folder, "prometheus.yml"), JSON.stringify(config));
-    const free = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response() });
-    const url = `http://127.0.0.1:${free.port}`;
-    await free.stop();
-    const child = Bun.spawn(
-      [
-        program,
-        `--config.file=${folder}/prometheus.yml`,
-        `--storage.tsdb.path=${folder}/data`,
-        `--web.listen-address=${new URL(url).host}`,
-        "--log.level=error",
-        ...flags,
-      ],
-      { stdout: "ignore", stderr: "inherit" },
-    );
-    return new Prometheus(child, url, folder);
-  }
-
-  async get<T>(path: string, parameters: Labels = {}): Promise<T> {
-    const response = await fetch(`${this.url}/api/v1/${path}?${new URLSearchParams(parameters)}`);
-    const answer = (await response.json()) as { status: string; data: T; error?: string };
-    if (answer.status !== "success") throw new Error(`${parameters.query ?? path}: ${answer.error}`);
-    return answer.data;
-  }
-
-  /** @param range from and to, in seconds; without it the last value */
-  async query(query: string, range?: [number, number]): Promise<Row[]> {
-    const { result } = range
-      ? await this.get<{ result: Sample[] }>("query_range", {
-          query,
-          start: `${range[0]}`,
-          end: `${range[1]}`,
-          step: "1",
-        })
-      : await this.get<{ result: Sample[] }>("query", { query });
-    return result.map(({ metric, value, values, histogram, histograms }) => ({
-      metric,
-      values: [
-        ...[value ?? [], ...(values ?? [])].filter((sample) => sample.length > 0).map((sample) => Number(sample[1])),
-        ...[...(histogram ? [histogram] : []), ...(histograms ?? [])].map(([, { count }]) => Number(count)),
-      ],
-    }));
-  }
-
-  async stop(): Promise<void> {
-    this.child.kill();
-    await this.child.exited;
-    await rm(this.folder, { recursive: true });
-  }
-}
+import { Prometheus, type Row } from "./prometheus.ts";
+import { type Labels, selector } from "./promtool.ts";
 
 const folder = join(tmpdir(), `ringside-rules-${process.pid}`);
 const boards = await dashboards();
 const settings = ["honor_labels: true", "honor_labels: false", "native histograms"] as const;
-/** Where Grafana would put an interval that fits the graph. */
-const intervals = { __rate_interval: "10s", __range: "1m" };
-/** Only an API server gives these; here names come from a file. */
-const ofAnApiServer = ["Age of names", "Requests that failed"];
-
 /** Nobody's address, on the second node: outside of the cluster. */
 const outside = "203.0.113.7";
 const answering = `Bun.listen({ hostname: "${outside}", port: 443, socket: { data: (socket) => socket.write("answer") } })`;
@@ -148,7 +61,7 @@ beforeAll(async () => {
   shop = new Shop(folder);
   shop.close();
   await $`mkdir ${folder}`;
-  agent = await Agent.start(folder);
+  agent = await Agent.start(folder, ["--scope"]);
   const target = new URL(agent.url).host;
   began = Date.now() / 1000;
   servers.set("honor_labels: true", await Prometheus.start("prometheus", target, true));
@@ -225,7 +138,7 @@ describe.each([...settings])("%s", (setting) => {
         }
       }
     }
-    expect([...new Set(empty)].sort()).toEqual(ofAnApiServer);
+    expect([...new Set(empty)].sort()).toEqual([ofAnApiServer]);
   }, 60_000);
 
   test("bytes a minute are there by port and pod, whatever the scrape does to our namespace", async () => {
@@ -287,6 +200,22 @@ describe.each([...settings])("%s", (setting) => {
       (await server.query(`link:kube_ebpf_link_${name}_seconds:mean5m{${link}}`))[0]!.values[0]!;
     expect(await mean("round_trip")).toBeGreaterThan(await mean("response"));
   });
+});
+
+test("traffic between zones is that of the shop's two nodes", async () => {
+  const server = servers.get("honor_labels: false")!;
+  const { groups } = await server.get<{ groups: { rules: { name: string; query: string }[] }[] }>("rules");
+  const alert = groups.flatMap(({ rules }) => rules).find(({ name }) => name === "RingsideCrossZoneTraffic")!;
+  const [query, limit] = alert.query.split(" > ");
+  expect(Number(limit)).toBe(100e9);
+  const rows = await server.query(query!);
+  expect(rows.map(({ metric }) => `${metric.source_workload} -> ${metric.destination_workload}`).sort()).toEqual([
+    "api -> db",
+    "load -> web",
+    "report -> db",
+    "web -> api",
+  ]);
+  for (const { values } of rows) expect(values[0]).toBeGreaterThan(0);
 });
 
 test("both settings of honor_labels give the same rows", async () => {

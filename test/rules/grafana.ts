@@ -50,6 +50,12 @@ export async function dashboards(): Promise<Dashboard[]> {
   return Promise.all(files.map(async (file) => ({ file, ...(await Bun.file(join(folder, file)).json()) })));
 }
 
+/** Where Grafana would put an interval that fits the graph. */
+export const intervals = { __rate_interval: "10s", __range: "1m" };
+
+/** A panel that is empty without an API server that refuses something. */
+export const ofAnApiServer = "Requests that failed";
+
 /** One of several values, in a regular expression in a string of PromQL. */
 export const escaped = (value: string): string => value.replace(/[\\^$*+?.()|[\]{}]/g, "\\\\$&");
 

@@ -27,10 +27,10 @@ const pod = (name: string, { node, address, hostNetwork, ports = [], probe, phas
   status: { phase, startTime: "2020-01-01T00:00:00Z", podIP: address, podIPs: [{ ip: address }] },
 });
 
-const node = (name: string, address: string, podCIDR: string) => ({
+const node = (name: string, zone: string, address: string, podCIDR: string) => ({
   apiVersion: "v1",
   kind: "Node",
-  metadata: { name },
+  metadata: { name, labels: { "topology.kubernetes.io/zone": zone } },
   spec: { podCIDR, podCIDRs: [podCIDR] },
   status: { addresses: [{ type: "InternalIP", address }] },
 });
@@ -69,8 +69,8 @@ export function objects(brief?: "Running" | "Succeeded"): object {
     apiVersion: "v1",
     kind: "List",
     items: [
-      node("node-a", "172.30.0.2", "10.244.1.0/24"),
-      node("node-b", "172.30.0.3", "10.244.2.0/24"),
+      node("node-a", "east", "172.30.0.2", "10.244.1.0/24"),
+      node("node-b", "west", "172.30.0.3", "10.244.2.0/24"),
       pod("web", { ...own, address: "10.244.1.10", probe: 8080 }),
       pod("api", { ...own, address: "10.244.1.11", probe: 8080 }),
       pod("caller", { ...own, address: "10.244.1.12" }),
