@@ -88,6 +88,16 @@ test("rereads what was changed in place", async () => {
   expect(identities!.counters()).toMatchObject({ reads: 2, failures: 0, age: 0 });
 });
 
+test("ends no name's time before the file was read, and is complete until it was looked at", async () => {
+  writeFileSync(file, listOf("a"));
+  await open();
+  calls = [];
+  writeFileSync(file, listOf("b"));
+  const checked = checkAt(2n);
+  now = 7n; // while it is read
+  expect(await checked).toEqual(["assign b 0", "release 7", "fresh 2"]);
+});
+
 test("rereads what was replaced by one of the same size and time", async () => {
   writeFileSync(file, listOf("a"));
   utimesSync(file, 1e9, 1e9);

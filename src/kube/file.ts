@@ -96,7 +96,8 @@ export class IdentitiesFile {
       this.broken = true;
       const rows = await rowsOf(file, found);
       if (this.closed) return;
-      await inTurns(resolver.replacing(rows, at));
+      // Not before it was read: on a busy machine that takes a while, and who is gone now may have been there until then.
+      await inTurns(resolver.replacing(rows, now()));
       this.broken = false;
       this.reads++;
     }
