@@ -370,6 +370,10 @@ function reasonOf(reason: u8): u8 {
   return reason == REASON_NONE ? <u8>REASONS - 1 : reason - REASON_REFUSED;
 }
 
+export function isEnded(unsettled: Unsettled): bool {
+  return (changetype<Connection>(unsettled.connection).flags & ENDED) != 0;
+}
+
 export function isFailed(unsettled: Unsettled): bool {
   return (changetype<Connection>(unsettled.connection).flags & FAILED) != 0;
 }

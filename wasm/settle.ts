@@ -20,6 +20,7 @@ import {
   endUnheard,
   forgetEnded,
   isClient,
+  isEnded,
   isFailed,
   nextYoung,
   post,
@@ -66,6 +67,9 @@ let onlyMine: bool = false;
 let postsProbes: bool = false;
 let scoped: bool = false;
 let freshUntil: u64 = 0;
+/** Somebody has been named, as a node's agent cannot do without; and until when nobody was. */
+let named: bool = false;
+let namelessUntil: u64 = 0;
 let lastSweep: u32 = 0;
 
 let firstWaiting: usize = 0;
@@ -80,6 +84,7 @@ export function configure(settle: u64, longest: u64, sweeps: u32, mine: bool, pr
   grace = longest;
   refresh = sweeps;
   onlyMine = mine;
+  named = !mine;
   postsProbes = probes;
 }
 
@@ -90,6 +95,7 @@ export function setScope(told: bool): void {
 
 export function assigned(address: usize, owner: u32, since: u64, node: u32): void {
   assign(address, owner, since, node);
+  named = true;
   changed = true;
 }
 
@@ -132,20 +138,22 @@ export function host(netns: u32, owner: u32): void {
 export function settle(now: u64, sweep: u32): void {
   forgetEnded();
   forgetLegs(now);
+  if (!named) namelessUntil = now;
   if (changed || now >= deadline) retry(now);
   if (now >= settleTime) {
     for (let next = nextYoung(now - settleTime); next; next = nextYoung(now - settleTime)) {
-      if (!decide(next, now)) wait(next);
+      if (!decide(next, now)) wait(next, now);
     }
   }
   if (sweep != lastSweep) endUnheard(sweep, refresh);
   lastSweep = sweep;
 }
 
-function wait(unsettled: Unsettled): void {
+function wait(unsettled: Unsettled, now: u64): void {
   unsettled.next = firstWaiting;
   firstWaiting = changetype<usize>(unsettled);
-  deadline = min(deadline, unsettled.born + grace);
+  // One that waits for the first names is looked at now and then, for it may have ended.
+  deadline = min(deadline, named ? until(unsettled) : now + grace);
   counters.waiting++;
 }
 
@@ -158,7 +166,7 @@ function retry(now: u64): void {
   while (at) {
     const unsettled = changetype<Unsettled>(at);
     at = unsettled.next;
-    if (!decide(unsettled, now)) wait(unsettled);
+    if (!decide(unsettled, now)) wait(unsettled, now);
   }
 }
 
@@ -193,7 +201,7 @@ function decide(unsettled: Unsettled, now: u64): bool {
   let port: u32 = client ? unsettled.remotePort : unsettled.localPort;
   if (!client && isInboundProxy(port)) {
     const inner = innerOf(localAddress, unsettled.netns);
-    if (!inner && now < unsettled.born + grace) return false;
+    if (!inner && now < until(unsettled)) return false;
     if (inner && inner != SEVERAL) port = inner;
   }
   let service: u32 = 0;
@@ -223,6 +231,7 @@ function decide(unsettled: Unsettled, now: u64): bool {
 }
 
 function localOwner(unsettled: Unsettled, now: u64): u32 {
+  if (!named && waits(unsettled, now)) return LATER;
   const address = changetype<usize>(unsettled) + offsetof<Unsettled>("local0");
   if (isLoopback(address)) return byCgroup(netnsOwner(unsettled.netns), unsettled.cgroup, unsettled, now);
   const generation = generationAt(address, unsettled.born);
@@ -277,12 +286,21 @@ function remoteOwner(unsettled: Unsettled, local: u32, now: u64): u32 {
 
 /** Another network namespace has the address now and the names have not said so: only names newer than that may insist. */
 function untold(unsettled: Unsettled, now: u64): u32 {
-  return now < unsettled.born + grace ? LATER : EXTERNAL;
+  return now < until(unsettled) ? LATER : EXTERNAL;
 }
 
 /** Whether the names may yet come to know what they do not know of a connection. */
 function waits(unsettled: Unsettled, now: u64): bool {
-  return freshUntil < unsettled.born + PROOF && now < unsettled.born + grace;
+  return freshUntil < unsettled.born + PROOF && now < until(unsettled);
+}
+
+/**
+ * How long a connection may wait for names: from its birth on, and not before there are any. What lives waits for the
+ * first of all without an end, for an API server may be away as long as it likes when its node's agent starts.
+ */
+function until(unsettled: Unsettled): u64 {
+  if (named) return max(unsettled.born, namelessUntil) + grace;
+  return isEnded(unsettled) ? unsettled.born + grace : u64.MAX_VALUE;
 }
 
 /** Whether an address that nobody has may yet be somebody's. It is waited for once, not by each of its connections. */

@@ -49,6 +49,52 @@ const links = (): string[] =>
         `${source.name} > ${destination.name}:${port} ${service} (${reporter}) ${sent}/${received}`,
     );
 
+describe("a node's agent that nobody has told a name", () => {
+  /** From node-a, whose pod and whose peer are named at `at`. */
+  function tell(at: bigint): void {
+    own("10.0.0.1", { ...pod("caller"), mine: true });
+    own("10.0.0.2", pod("api"));
+    core.settle(at, ++sweeps);
+  }
+  let sweeps: number;
+
+  beforeEach(async () => {
+    core = await load({ onlyMine: true, grace: 60n * second });
+    sweeps = 0;
+  });
+
+  test("keeps what lives for as long as it takes, and counts it from its first byte on", () => {
+    connect("10.0.0.1:40000", "10.0.0.2:80", { kind: "snapshot", sent: 5 });
+    for (let at = 102n; at < 4000n; at += 20n) core.settle(at * second, sweeps);
+    expect(core.counters()).toMatchObject({ waiting: 1, foreign: 0 });
+    feed(core, { id: 1, kind: "snapshot", role: "client", sent: 7, local: "10.0.0.1:40000", remote: "10.0.0.2:80" });
+    tell(4000n * second);
+    expect(links()).toEqual(["caller > api:80  (client) 7/0"]);
+    expect(core.counters()).toMatchObject({ waiting: 0, foreign: 0 });
+  });
+
+  test("gives what has ended the grace", () => {
+    connect("10.0.0.1:40000", "10.0.0.2:80", { sent: 5 });
+    core.settle(159n * second, ++sweeps);
+    expect(core.counters()).toMatchObject({ waiting: 1, foreign: 0 });
+    connect("10.0.0.1:40001", "10.0.0.2:80", { bornAt: 150n * second, sent: 30 });
+    core.settle(219n * second, ++sweeps);
+    expect(core.counters()).toMatchObject({ waiting: 0, foreign: 2 });
+    tell(220n * second);
+    expect(links()).toEqual([]);
+  });
+
+  test("waits for the grace from the first names on for a peer that they do not have", () => {
+    connect("10.0.0.1:40000", "10.0.0.9:80", { kind: "snapshot", sent: 5 });
+    core.settle(1000n * second, sweeps);
+    tell(1001n * second);
+    core.settle(1059n * second, sweeps);
+    expect(links()).toEqual([]);
+    core.settle(1060n * second, sweeps);
+    expect(links()).toEqual(["caller > external:80  (client) 5/0"]);
+  });
+});
+
 describe("an address", () => {
   test("was the old pod's for a connection born before it changed hands, however late it reports", () => {
     own("10.0.0.2", pod("api-1"));
