@@ -110,6 +110,38 @@ describe("the workload", () => {
   });
 });
 
+describe("a pod's network is ready", () => {
+  const ready = { type: "PodReadyToStartContainers", status: "True", lastTransitionTime: "2026-01-31T12:00:05Z" };
+  const readyAt = (second: number) => ({ readyAt: Date.UTC(2026, 0, 31, 12, 0, second) });
+  const state = (state: object) => ({ state });
+  test.each([
+    ["when the kubelet says so", {}, 5],
+    [
+      "before a container that runs",
+      { containerStatuses: [state({ running: { startedAt: "2026-01-31T12:00:04Z" } })] },
+      4,
+    ],
+    [
+      "before the first one, be it over before the kubelet has noticed",
+      {
+        initContainerStatuses: [state({ terminated: { startedAt: "2026-01-31T12:00:02Z" } })],
+        containerStatuses: [
+          state({ waiting: { reason: "PodInitializing" } }),
+          state({ terminated: { startedAt: "2026-01-31T12:00:03Z" } }),
+        ],
+      },
+      2,
+    ],
+    [
+      "not when a container started that was started again",
+      { containerStatuses: [state({ running: { startedAt: "2026-01-31T12:30:00Z" } })] },
+      5,
+    ],
+  ])("%s", (_, status, second) => {
+    expect(parse(pod({ status: { conditions: [ready], ...status } }))).toMatchObject(readyAt(second));
+  });
+});
+
 describe("a pod's end", () => {
   const terminated = (finishedAt: string) => ({ state: { terminated: { exitCode: 0, finishedAt } } });
   test("is that of its last container, to the end of the second", () => {

@@ -34,7 +34,7 @@ export interface PodRow {
   finished: boolean;
   /** When the kubelet had taken it on: its addresses are its own from some later moment on. */
   startedAt?: number;
-  /** When its sandbox had its network: its addresses are its own. */
+  /** When its sandbox had its network, at the latest: its addresses are its own. */
   readyAt?: number;
   /** When its last container had ended, else when it was to be gone: the end of the second that Kubernetes names. */
   endedAt?: number;
@@ -194,7 +194,7 @@ function podRow(item: Fields): PodRow {
     .map((condition) => fields(condition, "status.conditions"))
     .find((c) => c.type === "PodReadyToStartContainers" && c.status === "True");
   const startedAt = time(status, "startTime");
-  const readyAt = ready && time(ready, "lastTransitionTime");
+  const readyAt = ready && earliest(time(ready, "lastTransitionTime"), firstStart(status));
   const deletionAt = time(metadata, "deletionTimestamp");
   // A container of a pod that stays may be terminated between two of its starts.
   const endedAt = (finished || deletionAt !== undefined ? lastFinish(status) : undefined) ?? deletionAt;
@@ -269,6 +269,22 @@ function probedPorts(container: Fields): number[] {
   }
   return ports;
 }
+
+/**
+ * When the first container started that is still told of. The condition says when the kubelet noticed, which is after
+ * that: a pod of a second may be over by then.
+ */
+function firstStart(status: Fields): number | undefined {
+  const states = [...list(status, "initContainerStatuses"), ...list(status, "containerStatuses")].map((entry) =>
+    child(fields(entry, "status.containerStatuses"), "state"),
+  );
+  return states
+    .flatMap((state) => [time(child(state, "running"), "startedAt"), time(child(state, "terminated"), "startedAt")])
+    .reduce(earliest, undefined);
+}
+
+const earliest = (first: number | undefined, second: number | undefined): number | undefined =>
+  first === undefined || (second !== undefined && second < first) ? second : first;
 
 /** When the last of the containers ended, if all have. */
 function lastFinish(status: Fields): number | undefined {

@@ -9,6 +9,7 @@ const probe: Kept = { httpGet: port, tcpSocket: port, grpc: port };
 const containers: Kept = [
   { ports: "all", restartPolicy: "all", livenessProbe: probe, readinessProbe: probe, startupProbe: probe },
 ];
+const state: Kept = { state: { running: { startedAt: "all" }, terminated: { startedAt: "all", finishedAt: "all" } } };
 const EVENT: Kept = {
   type: "all",
   object: {
@@ -51,7 +52,8 @@ const EVENT: Kept = {
       podIPs: "all",
       startTime: "all",
       conditions: [{ type: "all", status: "all", lastTransitionTime: "all" }],
-      containerStatuses: [{ state: { terminated: { finishedAt: "all" } } }],
+      initContainerStatuses: [state],
+      containerStatuses: [state],
       // of Services
       loadBalancer: "all",
       // of nodes
