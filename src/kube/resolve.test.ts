@@ -597,6 +597,14 @@ test("a pod's probes are told, and forgotten with it", () => {
   expect(names.take()).toEqual(["release 0.7 2", "dropPorts web-1"]);
 });
 
+test("an own pod's probes are told with its address, where ports are told later", () => {
+  const { names, resolver } = setUp("node-a");
+  resolver.take(pod("web-1", "10.0.0.7", { probes: [8080] }), 1n);
+  expect(names.take()).toEqual(["assign 0.7 web-1 0", "dropPorts web-1", "probe web-1:8080"]);
+  resolver.tellPorts();
+  expect(names.take()).toEqual([]);
+});
+
 test("a node's pod ranges are its own, as long as it is there", () => {
   const { names, resolver } = setUp();
   const row = { ...node("node-a", "172.18.0.2"), ranges: ["10.244.1.0/24", "fd00::/64"] };

@@ -312,7 +312,9 @@ export class Resolver {
     if (shape.type !== "pod") return;
     if (this.tellsPorts(shape)) {
       this.telling.set(owner, number);
-      this.stale.add(owner);
+      // With its address: the kubelet's first probe may have waited for that, and is known by these alone.
+      if (entry.node === this.node) this.tellPortsOf(owner);
+      else this.stale.add(owner);
     }
     for (const { port, target } of shape.hostPorts ?? []) {
       const node = this.nodeOwner(entry.node);
