@@ -7,7 +7,8 @@ import { $, type Subprocess } from "bun";
 import { parse, stringify } from "yaml";
 import { ADMIN, Cluster, freePort } from "../api/cluster.ts";
 import { settled } from "../live/agent.ts";
-import { kinds, type Manifest, manifests, scenarios, template, top } from "./helm.ts";
+import { kinds, type Manifest, manifests, template, top } from "./helm.ts";
+import { monitorJob } from "./monitor.ts";
 
 const port = freePort();
 const servers: Bun.Server<undefined>[] = [];
@@ -27,36 +28,6 @@ async function pod(name: string, ip: string, node: string, phase: string, { meta
     spec: { nodeName: node, containers, initContainers },
   });
   await cluster.podStatus(name, { phase, podIP: ip, podIPs: [{ ip }] });
-}
-
-const snake = (rule: Manifest): Manifest =>
-  Object.fromEntries(
-    Object.entries(rule).map(([key, value]) => [key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), value]),
-  );
-
-/** The operator's own rules come first, then the monitor's. */
-async function monitorJob(discovery: Manifest): Promise<Manifest> {
-  const objects = await template(scenarios.monitor);
-  const [{ spec }] = kinds(objects, "PodMonitor") as [Manifest];
-  const [{ relabelings, metricRelabelings }] = spec.podMetricsEndpoints;
-  const label = (source: string, target: string) => ({
-    source_labels: [`__meta_kubernetes_${source}`],
-    target_label: target,
-  });
-  return {
-    job_name: "monitor",
-    kubernetes_sd_configs: [discovery],
-    relabel_configs: [
-      { action: "keep", source_labels: ["__meta_kubernetes_pod_phase"], regex: "Running" },
-      { action: "keep", source_labels: ["__meta_kubernetes_pod_container_port_name"], regex: "metrics" },
-      label("namespace", "namespace"),
-      label("pod_container_name", "container"),
-      label("pod_name", "pod"),
-      { target_label: "endpoint", replacement: "metrics" },
-      ...relabelings.map(snake),
-    ],
-    metric_relabel_configs: metricRelabelings.map(snake),
-  };
 }
 
 beforeAll(async () => {

@@ -12,18 +12,7 @@ import { inPod, nodes, pods, tenant } from "../../hack/shop/cluster.ts";
 import { refuseSecond } from "../../hack/shop/network.ts";
 import { Shop } from "../../hack/shop/shop.ts";
 import { settled } from "../live/agent.ts";
-import {
-  type Dashboard,
-  dashboards,
-  escaped,
-  interpolate,
-  intervals,
-  ofAnApiServer,
-  type Panel,
-  type Target,
-  type Variable,
-  variablesOf,
-} from "./grafana.ts";
+import { ask, chosen, dashboards, intervals, ofAnApiServer, type Panel, queriesOf, variablesOf } from "./grafana.ts";
 import { Prometheus, type Row } from "./prometheus.ts";
 import { type Labels, selector } from "./promtool.ts";
 
@@ -89,39 +78,10 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** What a variable offers, as Grafana's data source for Prometheus reads its query. */
-async function offered(server: Prometheus, variable: Variable, values: Labels): Promise<string[]> {
-  const query = interpolate((variable.query as { query: string }).query, values);
-  const [, metric, label] = /^label_values\((.+), (\w+)\)$/.exec(query) ?? [];
-  if (label) return server.get<string[]>(`label/${label}/values`, { "match[]": metric! });
-  const [, promql] = /^query_result\((.+)\)$/.exec(query) ?? [];
-  if (!promql) throw new Error(`what kind of variable is ${query}?`);
-  const regex = new RegExp(variable.regex.slice(1, -1));
-  return (await server.query(promql)).flatMap(({ metric }) => regex.exec(selector(metric))?.[1] ?? []);
-}
-
 /** What a reader of the shop would choose. */
-const choice: Record<string, string> = { namespace: tenant, workload: "api" };
+const choice: Labels = { namespace: tenant, workload: "api" };
 
-/** The variables of a dashboard: with one value each, and where it is possible with all. */
-async function chosen(server: Prometheus, board: Dashboard): Promise<Labels[]> {
-  const [one, all]: [Labels, Labels] = [{ ...intervals }, { ...intervals }];
-  for (const variable of board.templating.list.filter(({ type }) => type === "query")) {
-    const values = await offered(server, variable, one);
-    const value = choice[variable.name] ?? values[0]!;
-    expect(values, `${board.title}: ${variable.name}`).toContain(value);
-    one[variable.name] = variable.multi ? `(${escaped(value)}|nothing)` : value;
-    all[variable.name] = variable.allValue ?? value;
-  }
-  return [one, all];
-}
-
-const ask = (server: Prometheus, { expr, instant }: Target, values: Labels): Promise<Row[]> =>
-  server.query(interpolate(expr, values), instant ? undefined : [began, Date.now() / 1000]);
-
-const queries = boards.flatMap((board) =>
-  board.panels.flatMap((panel) => (panel.targets ?? []).map((target) => ({ board, panel, target }))),
-);
+const queries = boards.flatMap(queriesOf);
 
 /** The label sets of a query's rows, in order. */
 const rowsOf = (rows: Row[]): string[] => rows.map(({ metric }) => selector(metric)).sort();
@@ -131,9 +91,9 @@ describe.each([...settings])("%s", (setting) => {
     const server = servers.get(setting)!;
     const empty: string[] = [];
     for (const board of boards) {
-      for (const values of await chosen(server, board)) {
+      for (const values of await chosen(server, board, choice)) {
         for (const { panel, target } of queries.filter((query) => query.board === board)) {
-          const rows = await ask(server, target, values);
+          const rows = await ask(server, target, values, began);
           if (!rows.some((row) => row.values.some(Number.isFinite))) empty.push(panel.title);
         }
       }
@@ -143,7 +103,12 @@ describe.each([...settings])("%s", (setting) => {
 
   test("bytes a minute are there by port and pod, whatever the scrape does to our namespace", async () => {
     const panel = boards.flatMap((board) => board.panels).find(({ title }) => title.startsWith("Bytes a minute"))!;
-    const rows = await ask(servers.get(setting)!, panel.targets![0]!, { ...intervals, namespace: `(${tenant})` });
+    const rows = await ask(
+      servers.get(setting)!,
+      panel.targets![0]!,
+      { ...intervals, namespace: `(${tenant})` },
+      began,
+    );
     const serving = [...pods.web, ...pods.api, ...pods.db];
     expect(rowsOf(rows)).toEqual(
       serving.map(({ name, port }) => selector({ name, namespace: tenant, port: `${port}` })).sort(),
@@ -155,10 +120,12 @@ describe.each([...settings])("%s", (setting) => {
     const panel = boards.flatMap((board) => board.panels).find(({ type }) => type === "nodeGraph")!;
     const [nodes, edges] = await Promise.all(
       ["nodes", "edges"].map((refId) =>
-        ask(servers.get(setting)!, panel.targets!.find((target) => target.refId === refId)!, {
-          ...intervals,
-          namespace: `(${tenant})`,
-        }),
+        ask(
+          servers.get(setting)!,
+          panel.targets!.find((target) => target.refId === refId)!,
+          { ...intervals, namespace: `(${tenant})` },
+          began,
+        ),
       ),
     );
     const ids = nodes!.map(({ metric }) => metric.id!);
@@ -221,10 +188,10 @@ test("traffic between zones is that of the shop's two nodes", async () => {
 test("both settings of honor_labels give the same rows", async () => {
   const [yes, no] = [servers.get("honor_labels: true")!, servers.get("honor_labels: false")!];
   for (const board of boards) {
-    const [values] = await chosen(yes, board);
-    expect(await chosen(no, board).then(([others]) => others)).toEqual(values!);
+    const [values] = await chosen(yes, board, choice);
+    expect(await chosen(no, board, choice).then(([others]) => others)).toEqual(values!);
     for (const { panel, target } of queries.filter((query) => query.board === board)) {
-      const rows = [await ask(yes, target, values!), await ask(no, target, values!)];
+      const rows = [await ask(yes, target, values!, began), await ask(no, target, values!, began)];
       expect(rowsOf(rows[1]!), `${board.title}: ${panel.title}`).toEqual(rowsOf(rows[0]!));
     }
   }

@@ -1,6 +1,8 @@
 /** Dashboards as Grafana reads them: their queries, with the variables put in as it does. */
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import type { Row } from "./prometheus.ts";
+import { type Labels, selector } from "./promtool.ts";
 
 const folder = join(import.meta.dir, "../../chart/dashboards");
 
@@ -67,3 +69,46 @@ export function interpolate(text: string, values: Record<string, string>): strin
 /** The names of all variables in a text. */
 export const variablesOf = (text: string): string[] =>
   [...text.matchAll(/\$(\w*[a-z]\w*)|\$\{(\w+)\}/g)].map((found) => (found[1] ?? found[2])!);
+
+/** A Prometheus, as Grafana asks it. */
+export interface Source {
+  get<T>(path: string, parameters: Labels): Promise<T>;
+  /** @param range from and to, in seconds; without it the last value */
+  query(query: string, range?: [number, number]): Promise<Row[]>;
+}
+
+/** What a variable offers, as Grafana's data source for Prometheus reads its query. */
+async function offered(source: Source, variable: Variable, values: Labels): Promise<string[]> {
+  const query = interpolate((variable.query as { query: string }).query, values);
+  const [, metric, label] = /^label_values\((.+), (\w+)\)$/.exec(query) ?? [];
+  if (label) return source.get<string[]>(`label/${label}/values`, { "match[]": metric! });
+  const [, promql] = /^query_result\((.+)\)$/.exec(query) ?? [];
+  if (!promql) throw new Error(`what kind of variable is ${query}?`);
+  const regex = new RegExp(variable.regex.slice(1, -1));
+  return (await source.query(promql)).flatMap(({ metric }) => regex.exec(selector(metric))?.[1] ?? []);
+}
+
+/**
+ * The variables of a dashboard: with one value each, and where it is possible with all.
+ *
+ * @param choice of a reader, where it is not the first that is offered
+ */
+export async function chosen(source: Source, board: Dashboard, choice: Labels): Promise<Labels[]> {
+  const [one, all]: [Labels, Labels] = [{ ...intervals }, { ...intervals }];
+  for (const variable of board.templating.list.filter(({ type }) => type === "query")) {
+    const values = await offered(source, variable, one);
+    const value = choice[variable.name] ?? values[0]!;
+    if (!values.includes(value)) throw new Error(`${board.title}: ${variable.name} offers no ${value}`);
+    one[variable.name] = variable.multi ? `(${escaped(value)}|nothing)` : value;
+    all[variable.name] = variable.allValue ?? value;
+  }
+  return [one, all];
+}
+
+/** @param began in seconds: from when on a graph is drawn */
+export const ask = (source: Source, { expr, instant }: Target, values: Labels, began: number): Promise<Row[]> =>
+  source.query(interpolate(expr, values), instant ? undefined : [began, Date.now() / 1000]);
+
+/** All queries of a dashboard. */
+export const queriesOf = (board: Dashboard) =>
+  board.panels.flatMap((panel) => (panel.targets ?? []).map((target) => ({ board, panel, target })));
