@@ -97,7 +97,7 @@ export async function counted(selector: string, since = 0, server: Server = "pla
   const margin = 4;
   const window = since ? Date.now() / 1000 - since + margin : undefined;
   return (await samples(selector, window, server)).map(({ labels, samples }) => {
-    const [time, first] = samples[0]!;
-    return { labels, value: growth(samples, time <= since ? first : 0) };
+    const last = samples.findLastIndex(([time]) => time <= since);
+    return { labels, value: growth(samples.slice(last + 1), samples[last]?.[1] ?? 0) };
   });
 }
