@@ -1,0 +1,168 @@
+/** The API server away for two minutes, in mid-traffic; then agents that die. Nothing is lost, and nothing misnamed. */
+import { beforeAll, describe, expect, test } from "bun:test";
+import { agents, kubectl, namespace, nodes, onNode, ready, tryKubectl, until } from "./cluster.ts";
+import { type Moment, settled } from "./links.ts";
+import { pidOf } from "./process.ts";
+import { counted, query, type Row, samples } from "./prometheus.ts";
+import { seriesAt } from "./series.ts";
+import { scraped } from "./targets.ts";
+import { go, sum } from "./truth.ts";
+
+const seconds = () => Date.now() / 1000;
+
+/** What the shop's callers have asked between two moments. */
+function asked(before: Moment, after: Moment): number {
+  const [was, is] = [before, after].map(({ truth }) => sum(truth.filter(({ role }) => role === "client")).requests);
+  return is! - was!;
+}
+
+describe("the API server is away for two minutes", () => {
+  const AWAY_S = 120;
+  /** Without it the first two end by themselves, and the kubelet would start them later and later. */
+  const parts = ["kube-controller-manager", "kube-scheduler", "kube-apiserver"];
+  const [manifests, elsewhere] = ["/etc/kubernetes/manifests", "/etc/kubernetes/elsewhere"];
+  /** Moves what the kubelet of the first node runs by itself. */
+  async function move(from: string, to: string): Promise<void> {
+    const files = parts.map((part) => `${from}/${part}.yaml`).join(" ");
+    await onNode((await nodes())[0]!, "sh", "-ec", `mkdir -p ${to}; mv ${files} ${to}`);
+  }
+  const answers = async () => (await tryKubectl("get", "--raw", "/readyz", "--request-timeout=2s")).code === 0;
+
+  let before: Moment;
+  let during: Moment;
+  /** When it answered no more, and when it was let come back. */
+  let gone: number;
+  let back: number;
+  let answered: boolean;
+
+  beforeAll(async () => {
+    before = await settled();
+    await go();
+    await Bun.sleep(5000);
+    await move(manifests, elsewhere);
+    try {
+      await until("the API server is gone", async () => !(await answers()));
+      gone = seconds();
+      await Bun.sleep((AWAY_S - 30) * 1000);
+      during = await settled(before, 20_000);
+      await go();
+      await Bun.sleep((gone + AWAY_S - seconds()) * 1000);
+      answered = await answers();
+    } finally {
+      back = seconds();
+      await move(elsewhere, manifests);
+      await until("the API server is back", answers);
+    }
+    console.log(
+      `the API server was away for ${Math.round(back - gone)} s, and back ${Math.round(seconds() - back)} s later`,
+    );
+    await kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=60s");
+  }, 300_000);
+
+  test("every byte and exchange was on its link before it was back", () => {
+    // That nothing differed is what `settled` has waited for.
+    expect(during.time).toBeLessThan(back);
+    expect(asked(before, during)).toBeGreaterThan(1000);
+    expect(answered).toBe(false);
+    expect(back - gone).toBeGreaterThanOrEqual(AWAY_S);
+  });
+
+  test("no link got another name", async () => {
+    const known = await seriesAt(gone);
+    expect(known.length).toBeGreaterThan(10);
+    expect(await seriesAt(back)).toEqual(known);
+  });
+
+  test("scrapes went on at each node, without a gap", async () => {
+    const targets = await samples(`up{job="pods",namespace="${namespace}"}`, seconds() - gone);
+    expect(targets.map(({ labels }) => labels.instance!).sort()).toEqual(await nodes());
+    for (const { labels, samples } of targets) {
+      const [instance, inside] = [labels.instance, samples.filter(([time]) => time < back)];
+      const times = [gone, ...inside.map(([time]) => time), back];
+      const longest = Math.max(...times.slice(1).map((time, index) => time - times[index]!));
+      expect([instance, inside.filter(([, up]) => up !== 1)]).toEqual([instance, []]);
+      // One is due each second.
+      expect([instance, longest < 3 || longest]).toEqual([instance, true]);
+    }
+  });
+
+  test("the agents said how old their names were, and that nobody answered", async () => {
+    const streams = ["endpointslices", "nodes", "own_pods", "pods", "services"];
+    const each = (await nodes()).flatMap((node) => streams.map((stream) => `${node} ${stream}`));
+    const text = ({ labels }: Row) => `${labels.instance} ${labels.stream}`;
+    // The last bookmark before it went may be a minute older.
+    const ages = await query(`ringside_identities_age_seconds >= ${AWAY_S - 2} <= ${AWAY_S + 70}`, { time: back });
+    expect(ages.map(text).sort()).toEqual(each);
+    const errors = await query('ringside_identities_errors_total{status="network"} > 0', { time: back });
+    expect(errors.map(text).sort()).toEqual(each);
+  });
+
+  test("afterwards new pods get their names, and nothing is lost", async () => {
+    await kubectl("rollout", "restart", "-n", "shop", "deployment/web");
+    await kubectl("rollout", "status", "-n", "shop", "deployment/web", "--timeout=2m");
+    await Bun.sleep(5000);
+    await settled(before);
+    const ages = await query("max by (instance) (ringside_identities_age_seconds{stream=~'own_pods|pods'}) < 70");
+    expect(ages.map(({ labels }) => labels.instance!).sort()).toEqual(await nodes());
+  }, 240_000);
+});
+
+describe("an agent is killed, and the pod of another one deleted", () => {
+  let before: Moment;
+  let after: Moment;
+
+  beforeAll(async () => {
+    before = await settled();
+    const pods = [...(await agents()).values()];
+    const pids = await Promise.all(pods.map(pidOf));
+    await onNode(pods[0]!.spec.nodeName, "kill", "-KILL", pids[0]!);
+    await kubectl("delete", "pod", "-n", namespace, pods.at(-1)!.metadata.name);
+    await until("others run", async () => {
+      const others = await Promise.all([...(await agents()).values()].map(pidOf));
+      return others.length === pids.length && others.every((pid) => !pids.includes(pid));
+    });
+    await ready();
+    await scraped(12020);
+    await go();
+    await Bun.sleep(8000);
+    after = await settled(before);
+  }, 180_000);
+
+  test("every byte and exchange since then is counted, and none again", () => {
+    // That nothing differed is what `settled` has waited for.
+    expect(asked(before, after)).toBeGreaterThan(100);
+  });
+
+  test("also on connections that are older than the new agents", async () => {
+    const seeded = await query("ringside_connections_seeded_total > 0");
+    expect(seeded.map(({ labels }) => labels.instance!).sort()).toEqual(await nodes());
+  });
+
+  test("the series go on, for each has its node's name as its instance", async () => {
+    expect(await seriesAt(after.time)).toEqual(await seriesAt(before.time));
+  });
+
+  test("increase() over both lives is what was counted: no spike, and no hole", async () => {
+    for (const node of await nodes()) {
+      const family = `kube_ebpf_link_sent_bytes_total{instance="${node}",destination_namespace="shop",source_kind!="CronJob"}`;
+      // From one sample to another nothing is extrapolated but the millisecond that makes the first a part of the range.
+      const [{ samples: scrapes }] = (await samples(`up{job="pods",instance="${node}"}`, seconds() - before.time)) as [
+        Awaited<ReturnType<typeof samples>>[0],
+      ];
+      const [first, last] = [scrapes[0]![0], scrapes.at(-1)![0]];
+      const ms = Math.round((last - first) * 1000);
+      const increases = await query(`increase(${family}[${ms + 1}ms])`, { time: last });
+      const text = ({ labels, value }: Row) =>
+        `${labels.source_workload} > ${labels.destination_workload}:${labels.port} by the ${labels.reporter}: ${Math.round(value)}`;
+      const grown = (await counted(family, before.time)).filter(({ value }) => value > 0);
+      const shown = increases.map(({ labels, value }) => ({ labels, value: (value * ms) / (ms + 1) }));
+      expect(
+        shown
+          .filter(({ value }) => value > 0)
+          .map(text)
+          .sort(),
+      ).toEqual(grown.map(text).sort());
+      expect(grown.length).toBeGreaterThan(2);
+    }
+  });
+});
