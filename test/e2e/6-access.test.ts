@@ -1,0 +1,133 @@
+/** What a user sees of an agent through `kubectl port-forward`, and what the agents have taken of their nodes by now. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parse as parseYaml } from "yaml";
+import { parse, type Sample } from "../../hack/shop/exposition.ts";
+import type { LinksReport } from "../../src/serve/links.ts";
+import { cache, chart } from "../chart/helm.ts";
+import { runToEnd } from "../live/agent.ts";
+import { agents, kubeconfig, kubectl, list, namespace, nodes } from "./cluster.ts";
+import { settled } from "./links.ts";
+import { query } from "./prometheus.ts";
+import { go } from "./truth.ts";
+
+/** What the install's notes say, with a local port that is free. */
+async function forward(target: string): Promise<{ url: string } & AsyncDisposable> {
+  const child = Bun.spawn([join(cache, "bin/kubectl"), "port-forward", "-n", namespace, target, ":12020"], {
+    env: { ...process.env, KUBECONFIG: kubeconfig },
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  // It is read to its end: kubectl says a line for each connection, and would end where nobody hears it.
+  const url = await new Promise<string>((resolve, reject) => {
+    (async () => {
+      let said = "";
+      for await (const chunk of child.stdout.pipeThrough(new TextDecoderStream())) {
+        said += chunk;
+        const port = /^Forwarding from 127\.0\.0\.1:(\d+) -> 12020$/m.exec(said)?.[1];
+        if (port) resolve(`http://127.0.0.1:${port}`);
+      }
+      reject(new Error(`kubectl port-forward ${target} ended: ${said}`));
+    })();
+  });
+  const end = async () => {
+    child.kill();
+    await child.exited;
+  };
+  return { url, [Symbol.asyncDispose]: end };
+}
+
+const families = ["sent_bytes", "received_bytes", "requests", "connections"].map(
+  (what) => `kube_ebpf_link_${what}_total`,
+);
+
+/** The counters of the shop's links, as "NAME {LABELS} VALUE", without what a scrape adds. */
+const shopLinks = (samples: Sample[]): string[] =>
+  samples
+    .filter(({ name, labels }) => families.includes(name) && /^(shop|tenant)$/.test(labels.destination_namespace!))
+    .map(({ name, labels: { __name__, instance, job, namespace, ...own }, value }) => {
+      return `${name} ${JSON.stringify(own, Object.keys(own).sort())} ${value}`;
+    })
+    .sort();
+
+describe("through kubectl port-forward", () => {
+  beforeAll(async () => {
+    await settled();
+  }, 120_000);
+  afterAll(go);
+
+  test("/metrics of each agent is what Prometheus has of its node", async () => {
+    for (const [node, { metadata }] of await agents()) {
+      await using way = await forward(`pod/${metadata.name}`);
+      const rows = await query(`{__name__=~"${families.join("|")}",instance="${node}"}`);
+      const scraped = shopLinks(rows.map(({ labels, value }) => ({ name: labels.__name__!, labels, value })));
+      const shown = shopLinks(parse(await (await fetch(`${way.url}/metrics`)).text()));
+      expect(shown.length).toBeGreaterThanOrEqual(families.length);
+      expect([node, shown]).toEqual([node, scraped]);
+    }
+  }, 30_000);
+
+  test("/api/links of each agent has the links of its node's pods, one by one", async () => {
+    for (const [node, { metadata }] of await agents()) {
+      await using way = await forward(`pod/${metadata.name}`);
+      const { links } = (await (await fetch(`${way.url}/api/links`)).json()) as LinksReport;
+      const own = links
+        .map(({ reporter, source, destination }) => (reporter === "client" ? source : destination))
+        .filter(({ type, namespace, kind }) => type === "pod" && namespace === "shop" && kind !== "CronJob");
+      const pods = await list("pods", "-n", "shop", "--field-selector", `spec.nodeName=${node},status.phase=Running`);
+      // One on the host's network is named where cgroups tell it, and a job's comes and goes.
+      const there = pods.filter(
+        ({ spec, metadata }) => !spec.hostNetwork && metadata.ownerReferences[0].kind !== "Job",
+      );
+      const names = [...new Set(own.map(({ name }) => name))].filter((name) => !name.startsWith("edge-"));
+      expect([node, names.sort()]).toEqual([node, there.map(({ metadata }) => metadata.name).sort()]);
+    }
+  }, 30_000);
+
+  test("ringside top draws them, by the command of the install's notes", async () => {
+    await using way = await forward("daemonset/ringside");
+    const { code, out, error } = await runToEnd(["top", "--once", "--url", way.url]);
+    expect([code, error]).toEqual([0, ""]);
+    // Client, server, port, sent, received, requests.
+    expect(out).toMatch(/^shop\/\w+ +shop\/db +6379 +[\d.]+ [KM]iB +[\d.]+ [KM]iB +\d+ /m);
+  }, 30_000);
+});
+
+describe("by the cgroups' figures", () => {
+  const { requests, limits } = parseYaml(readFileSync(join(chart, "values.yaml"), "utf8")).resources;
+  const MiB = 2 ** 20;
+  const mebibytes = (quantity: string) => Number(/^(\d+)Mi$/.exec(quantity)?.[1]);
+
+  /** What the kubelet of a node reads of the agent's cgroup, of either version. */
+  async function figures(node: string) {
+    const text = await kubectl("get", "--raw", `/api/v1/nodes/${node}/proxy/metrics/cadvisor`);
+    const of = (family: string): [value: number, ms: number] => {
+      const [, value, ms] =
+        new RegExp(`^container_${family}{container="ringside",.*namespace="ringside".*} (\\S+)(?: (\\d+))?$`, "m").exec(
+          text,
+        ) ?? [];
+      if (value === undefined) throw new Error(`the kubelet of ${node} has no container_${family} of the agent`);
+      return [Number(value), Number(ms)];
+    };
+    const [cpu, at] = of("cpu_usage_seconds_total");
+    return {
+      limit: of("spec_memory_limit_bytes")[0] / MiB,
+      peak: of("memory_max_usage_bytes")[0] / MiB,
+      resident: of("memory_rss")[0] / MiB,
+      kills: of("oom_events_total")[0],
+      cores: cpu / (at / 1000 - of("start_time_seconds")[0]),
+    };
+  }
+
+  test("memory and CPU are within what the chart asks for", async () => {
+    for (const node of await nodes()) {
+      const { limit, peak, resident, kills, cores } = await figures(node);
+      const shown = [peak, resident].map((value) => `${Math.round(value)} MiB`);
+      console.log(`${node}: at most ${shown[0]}, now ${shown[1]} resident, ${Math.round(cores * 1000)} m of a core`);
+      expect([node, limit, kills]).toEqual([node, mebibytes(limits.memory), 0]);
+      expect(peak).toBeLessThan(mebibytes(requests.memory));
+      expect(cores).toBeLessThan(Number.parseInt(requests.cpu, 10) / 1000);
+    }
+  }, 30_000);
+});
