@@ -44,7 +44,7 @@ const served: Record<string, Served> = {
   [`:${outsidePort}`]: { end: end("", "external", "External"), port: `${outsidePort}`, service: "" },
 };
 /** Those that the kubelet probes. */
-const probed = ["web", "api", "db", "receiver"];
+export const probed = ["web", "api", "db", "receiver"];
 
 /** What a client's call leads to. */
 function calledBy({ namespace, target, port }: Tally): Served {
@@ -119,7 +119,7 @@ export function expected(tallies: Tally[], cgroups: boolean, dialled: string): M
 const families = { sent: "sent_bytes", received: "received_bytes", requests: "requests" } as const;
 
 /** The rows of the shop that Prometheus has, each of which has counted something. */
-export async function seen(cgroups: boolean, since = 0): Promise<Map<string, Measures>> {
+export async function seen(since = 0): Promise<Map<string, Measures>> {
   const rows = new Map<string, Measures>();
   for (const [measure, family] of Object.entries(families)) {
     const name = `kube_ebpf_link_${family}_total`;
@@ -132,7 +132,8 @@ export async function seen(cgroups: boolean, since = 0): Promise<Map<string, Mea
         end(labels[`${which}_namespace`] ?? "", labels[`${which}_workload`] ?? "", labels[`${which}_kind`] ?? "");
       const [source, destination] = [side("source"), side("destination")];
       const ours = [source, destination].some(({ namespace }) => namespace !== "");
-      const probe = !cgroups && source.kind === "Node" && probed.includes(destination.workload);
+      // Where cgroups tell them apart, only the first ones after an agent's start are in links (docs/architecture.md).
+      const probe = source.kind === "Node" && probed.includes(destination.workload);
       if (!ours || probe || value === 0) continue;
       const { port = "", reporter = "" } = labels as Labels;
       // A new pod's first connections may settle before it is told which Service leads there (docs/architecture.md).
@@ -179,7 +180,7 @@ function after(tallies: Tally[], since?: Moment): Tally[] {
 export async function differences(since?: Moment): Promise<string[]> {
   const cgroups = await cgroupsTell();
   const told = expected(after(wire(await truth()), since), cgroups, (await nodes()).at(-1)!);
-  const rows = await seen(cgroups, since?.time);
+  const rows = await seen(since?.time);
   const text = (of?: Measures) => (of ? `${of.sent}/${of.received} bytes, ${of.requests} requests` : "nothing");
   const moved = ({ sent, received, requests }: Measures) => sent + received + requests > 0;
   return [...new Set([...told.keys(), ...rows.keys()])]
