@@ -214,6 +214,7 @@ describe("the Prometheus operator's objects, by its real definitions", () => {
 describe("kubectl apply -f deploy/ringside.yaml", () => {
   const file = join(top, "deploy/ringside.yaml");
   beforeAll(async () => {
+    await rest();
     await kubectl("delete", "namespace", namespace);
   }, 60_000);
 
@@ -221,6 +222,7 @@ describe("kubectl apply -f deploy/ringside.yaml", () => {
     await kubectl("apply", "-f", file);
     await ready();
     await scraped(12020);
+    await go();
     await comesTo(known, () => seriesAt(Date.now() / 1000));
   }, 120_000);
 
