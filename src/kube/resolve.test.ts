@@ -501,6 +501,22 @@ describe("a node's port", () => {
     expect(ports(names.take())).toContain("dropPorts ");
   });
 
+  test("stay where a pod with host ports waits for a node", () => {
+    const { names, resolver } = setUp("node-a");
+    const web = service("web", "10.96.0.1", { ports: [{ name: "", port: 80, target: 8080, nodePort: 30080 }] });
+    const waiting = pod("edge-1", "", {
+      node: "",
+      addresses: [],
+      hostNetwork: true,
+      hostPorts: [{ port: 9100, target: 9100 }],
+    });
+    resolver.upsert(web, 1n);
+    expect(names.take()).toContainEqual(expect.stringMatching(/^port :30080 /));
+    resolver.upsert(waiting, 2n);
+    resolver.remove("pod", "uid-edge-1", 3n);
+    expect(names.take()).toEqual([]);
+  });
+
   test("that another Service has taken over stays that one's", () => {
     const { names, resolver } = setUp();
     const on = (name: string, nodePort: number) =>

@@ -316,7 +316,7 @@ export class Resolver {
       if (entry.node === this.node) this.tellPortsOf(owner);
       else this.stale.add(owner);
     }
-    for (const { port, target } of shape.hostPorts ?? []) {
+    for (const { port, target } of hostPortsOf(entry, shape)) {
       const node = this.nodeOwner(entry.node);
       const ports = this.hostPorts.get(node) ?? new Map<number, Map<number, number>>();
       const pods = ports.get(port) ?? new Map<number, number>();
@@ -342,7 +342,7 @@ export class Resolver {
       if (this.telling.get(owner) === number) this.telling.delete(owner);
       this.stale.add(owner);
     }
-    for (const { port } of shape.hostPorts ?? []) {
+    for (const { port } of hostPortsOf(entry, shape)) {
       const node = this.nodeOwner(entry.node);
       const ports = this.hostPorts.get(node);
       const pods = ports?.get(port);
@@ -811,6 +811,11 @@ function rangesOf(row: NodeRow): Range[] {
 
 function earliest(first: bigint, ...others: (bigint | undefined)[]): bigint {
   return others.reduce<bigint>((least, time) => (time !== undefined && time < least ? time : least), first);
+}
+
+/** A pod without a node has none yet: its node would be that of all node ports. */
+function hostPortsOf(pod: Entry, shape: PodShape): NonNullable<PodShape["hostPorts"]> {
+  return pod.node === "" ? [] : (shape.hostPorts ?? []);
 }
 
 function latest(first: bigint, second: bigint | undefined): bigint {
