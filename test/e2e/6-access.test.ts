@@ -47,7 +47,9 @@ const shopLinks = (samples: Sample[]): string[] =>
   samples
     .filter(({ name, labels }) => families.includes(name) && /^(shop|tenant)$/.test(labels.destination_namespace!))
     .map(({ name, labels: { __name__, instance, job, namespace, ...own }, value }) => {
-      return `${name} ${JSON.stringify(own, Object.keys(own).sort())} ${value}`;
+      // To Prometheus, a label that is empty is none.
+      const labels = Object.keys(own).filter((label) => own[label] !== "");
+      return `${name} ${JSON.stringify(own, labels.sort())} ${value}`;
     })
     .sort();
 
