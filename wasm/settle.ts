@@ -179,6 +179,8 @@ function decide(unsettled: Unsettled, now: u64): bool {
     return true;
   }
   const failed = isFailed(unsettled);
+  // A node's agent that starts among connections has pods before their Services: all wait until it has all.
+  if (onlyMine && !freshUntil && !failed && waits(unsettled, now)) return false;
   let local = localOwner(unsettled, now);
   if (local == LATER) {
     if (!failed) return false;
@@ -231,7 +233,6 @@ function decide(unsettled: Unsettled, now: u64): bool {
 }
 
 function localOwner(unsettled: Unsettled, now: u64): u32 {
-  if (!named && waits(unsettled, now)) return LATER;
   const address = changetype<usize>(unsettled) + offsetof<Unsettled>("local0");
   if (isLoopback(address)) return byCgroup(netnsOwner(unsettled.netns), unsettled.cgroup, unsettled, now);
   const generation = generationAt(address, unsettled.born);

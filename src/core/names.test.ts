@@ -69,6 +69,9 @@ describe("a node's agent that nobody has told a name", () => {
     expect(core.counters()).toMatchObject({ waiting: 1, foreign: 0 });
     feed(core, { id: 1, kind: "snapshot", role: "client", sent: 7, local: "10.0.0.1:40000", remote: "10.0.0.2:80" });
     tell(4000n * second);
+    expect(links()).toEqual([]); // there may be Services yet
+    core.fresh(4000n * second);
+    core.settle(4001n * second, ++sweeps);
     expect(links()).toEqual(["caller > api:80  (client) 7/0"]);
     expect(core.counters()).toMatchObject({ waiting: 0, foreign: 0 });
   });
@@ -84,7 +87,7 @@ describe("a node's agent that nobody has told a name", () => {
     expect(links()).toEqual([]);
   });
 
-  test("waits for the grace from the first names on for a peer that they do not have", () => {
+  test("waits for the grace from the first name on, where the lists do not come to their end", () => {
     connect("10.0.0.1:40000", "10.0.0.9:80", { kind: "snapshot", sent: 5 });
     core.settle(1000n * second, sweeps);
     tell(1001n * second);

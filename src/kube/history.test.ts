@@ -20,6 +20,7 @@ beforeEach(async () => {
   ids = 0;
   sweeps = 0;
   resolver.upsert(pod("client", "10.0.0.1"), at(0));
+  resolver.fresh(1n);
 });
 
 const pod = (name: string, address: string, more: Partial<PodRow> = {}): PodRow => ({
