@@ -49,7 +49,7 @@ const end = (line: TruthLine | WitnessLine) => `${line.local} ${line.local_port}
  * What it does not see, or not all of: it hooks the calls, by the socket's ends. MPTCP passes them by, a send that connects
  * has no ends yet, and the kernel has few slots for returns from calls that many make at once.
  */
-const unseen = ["mptcp", "mptcp-plain-client", "fast-open-first", "fast-open", "burst", "threads"];
+const unseen = ["mptcp", "mptcp-plain-client", "fast-open-first", "fast-open", "backlog", "burst", "threads"];
 
 /**
  * What the witness says of each end of each connection, less the truth. It cannot tell connections apart that have the same
