@@ -162,8 +162,7 @@ export function wire(tallies: Tally[]): Tally[] {
 
 /** What they did after that moment. */
 function after(tallies: Tally[], since?: Moment): Tally[] {
-  const key = ({ namespace, pod, role, peer, target, port }: Tally) =>
-    [namespace, pod, role, peer, target, port].join(" ");
+  const key = ({ account, role, peer, target, port }: Tally) => [account, role, peer, target, port].join(" ");
   const before = new Map((since?.truth ?? []).map((tally) => [key(tally), tally]));
   return tallies.map((tally) => {
     const { sent = 0, received = 0, requests = 0 } = before.get(key(tally)) ?? {};

@@ -11,6 +11,8 @@ const STILL_MS = 5000;
 
 /** All connections of one kind of one process. */
 export interface Tally {
+  /** The process, of which a pod of a StatefulSet has several under one name, one after the other. */
+  account: string;
   /** Whose account it is. */
   namespace: string;
   pod: string;
@@ -40,7 +42,7 @@ export async function truth(): Promise<Tally[]> {
     files.map(async (file) => {
       const [who, ...lines] = (await readFile(join(folder, file), "utf8")).split("\n").filter((line) => line.trim());
       if (who === undefined) return [];
-      return lines.map((line): Tally => ({ ...JSON.parse(who), ...JSON.parse(line) }));
+      return lines.map((line): Tally => ({ account: file, ...JSON.parse(who), ...JSON.parse(line) }));
     }),
   );
   return all.flat();
