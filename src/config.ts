@@ -140,7 +140,7 @@ export const run = new Command("run")
     new Option("--grace <time>", "an address that nobody names is external after this long")
       .env("RINGSIDE_GRACE")
       .argParser(duration(0))
-      .default(60_000, "60s"),
+      .default(120_000, "2m"),
   )
   .addOption(
     new Option("--cidr <name=cidr>", "name addresses outside the cluster, the longest match first; repeat it for more")

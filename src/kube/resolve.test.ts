@@ -175,6 +175,30 @@ describe("an address", () => {
     expect(told([successor, ended])).toEqual(["assign 0.7 web-1 0"]);
   });
 
+  test("of a pod that is first heard of after its end was its own until then", () => {
+    const { names, resolver } = setUp();
+    const ended = pod("job-1", "10.0.0.7", { finished: true, startedAt: 2000, endedAt: 4000 });
+    resolver.upsert(ended, 9000n);
+    expect(names.take()).toEqual(["assign 0.7 job-1 0", "release 0.7 4000"]);
+    resolver.upsert(ended, 10_000n);
+    expect(names.take()).toEqual([]);
+    resolver.upsert(pod("web-1", "10.0.0.7", { startedAt: 5000 }), 11_000n);
+    expect(names.take()).toEqual(["assign 0.7 web-1 5000"]);
+  });
+
+  test("of such a pod stays its successor's, which is heard of before", () => {
+    const { names, resolver } = setUp();
+    resolver.upsert(pod("web-1", "10.0.0.7", { startedAt: 5000 }), 9000n);
+    resolver.upsert(pod("job-1", "10.0.0.7", { finished: true, startedAt: 2000, endedAt: 4000 }), 9000n);
+    expect(names.take()).toEqual(["assign 0.7 web-1 0"]);
+  });
+
+  test("of such a pod is not told where no connection can wait for it any more", () => {
+    const { names, resolver } = setUp();
+    resolver.upsert(pod("job-1", "10.0.0.7", { finished: true, endedAt: 4000 }), 600_000_004_000n);
+    expect(names.take()).toEqual([]);
+  });
+
   test("does not end in the future", () => {
     const { names, resolver } = setUp();
     resolver.upsert(pod("web-1", "10.0.0.7", { endedAt: 30_000 }), 1000n);

@@ -30,6 +30,8 @@ const ENDS_KEPT = 65_536;
 const CGROUPS_KEPT = 4096;
 /** What dialled a Service before it was deleted has settled so long after, ns. */
 const LINGER = 10_000_000_000n;
+/** No connection waits longer for a name than that, ns; a list may have thousands of old jobs' pods. */
+const MISSED = 600_000_000_000n;
 
 /** Services and backends that are looked at in one step of `replacing`. */
 const STEP = 1000;
@@ -198,6 +200,18 @@ export class Resolver {
       this.takeSlice(row);
       return;
     }
+    // A list after a time without news may be the first to name a pod that is over: until then it had its addresses.
+    if (row.type === "pod" && this.isMissed(row, at)) this.takeObject({ ...row, finished: false }, at);
+    this.takeObject(row, at);
+  }
+
+  /** Whether a pod's end is the first that is heard of it, and so late that connections of its may still wait for a name. */
+  private isMissed({ key, finished, endedAt }: PodRow, at: bigint): boolean {
+    if (!finished || endedAt === undefined || this.objects.find("pod", key) !== undefined) return false;
+    return this.bootTime(endedAt) > at - MISSED;
+  }
+
+  private takeObject(row: OwningRow, at: bigint): void {
     const { objects, addresses } = this;
     const known = objects.find(row.type, row.key);
     const entry = this.entryOf(row);

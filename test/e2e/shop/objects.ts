@@ -198,7 +198,6 @@ export function objects(outside: string, nodes: string[], address: string, dual:
       metadata: { name: "report", namespace: "shop" },
       spec: {
         schedule: "* * * * *",
-        successfulJobsHistoryLimit: 1,
         jobTemplate: {
           spec: {
             template: template("report", "CronJob", {
