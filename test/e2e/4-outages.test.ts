@@ -1,5 +1,5 @@
 /** The API server away for two minutes, in mid-traffic; then agents that die. Nothing is lost, and nothing misnamed. */
-import { beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse as parseYaml } from "yaml";
@@ -76,6 +76,12 @@ describe("the API server is away for two minutes", () => {
     await kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=60s");
   }, 480_000);
 
+  afterAll(async () => {
+    await settled();
+    await install();
+    await scraped(12020);
+  }, 240_000);
+
   test("every byte and exchange was on its link before it was back", () => {
     // That nothing differed is what `settled` has waited for.
     expect(during.time).toBeLessThan(back);
@@ -140,7 +146,7 @@ describe("an agent is killed, and the pod of another one deleted", () => {
     await scraped(12020);
     await go();
     await Bun.sleep(8000);
-    after = await settled(before, PROOF_MS);
+    after = await settled(before);
   }, 300_000);
 
   test("every byte and exchange since then is counted, and none again", () => {

@@ -34,7 +34,9 @@ export async function apply(objects: Manifest[] | string): Promise<string> {
 /** Installs or upgrades the release with the values of all tests and these: `--set agent.aggregate=pod`. Waits until it is rolled out. */
 export async function install(...args: string[]): Promise<string> {
   const at = ["--namespace", namespace, "--create-namespace", "--values", values];
-  return helm("upgrade", "--install", release, chart, ...at, "--wait", "--timeout", "2m", ...args);
+  const said = await helm("upgrade", "--install", release, chart, ...at, ...args);
+  await ready(); // helm's --wait is content with a DaemonSet of which one pod is not there yet
+  return said;
 }
 
 /** docker, which runs kind's nodes. */

@@ -1,5 +1,5 @@
 /** Makes the cluster what the tests expect: Ringside and the Prometheuses that watch it, and then the shop. */
-import { addressOf, apply, docker, install, kubectl, list, namespace, nodes, ready, until } from "./cluster.ts";
+import { addressOf, apply, docker, install, kubectl, list, namespace, nodes, until } from "./cluster.ts";
 import { query, type Server, servers } from "./prometheus.ts";
 import { prometheusObjects } from "./servers.ts";
 import { image, namespaces, nodePorts, objects, outside, outsidePort } from "./shop/objects.ts";
@@ -34,7 +34,6 @@ say("ringside: helm install");
 await kubectl("create", "namespace", namespace);
 await kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=privileged");
 await install();
-await ready();
 
 say("prometheus");
 await apply(await prometheusObjects(first));
