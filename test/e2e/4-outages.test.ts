@@ -141,6 +141,8 @@ describe("an agent is killed, and the pod of another one deleted", () => {
   let after: Moment;
 
   beforeAll(async () => {
+    await go();
+    await Bun.sleep(8000);
     before = await settled();
     const pods = [...(await agents()).values()];
     const pids = await Promise.all(pods.map(pidOf));
