@@ -2,10 +2,12 @@
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseAllDocuments } from "yaml";
+import { parse, parseAllDocuments } from "yaml";
 
 export const top = join(import.meta.dir, "../..");
 export const chart = join(top, "chart");
+/** The chart's own values. */
+export const defaults: Manifest = parse(readFileSync(join(chart, "values.yaml"), "utf8"));
 export const cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "ringside/kind");
 
 // biome-ignore lint/suspicious/noExplicitAny: objects of any kind

@@ -1,16 +1,13 @@
 /** The API server away for two minutes, in mid-traffic; then agents that die. Nothing is lost, and nothing misnamed. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { parse as parseYaml } from "yaml";
-import { chart } from "../chart/helm.ts";
+import { defaults } from "../chart/helm.ts";
 import { agents, install, kubectl, namespace, nodes, onNode, ready, tryKubectl, until } from "./cluster.ts";
-import { type Moment, probed, settled } from "./links.ts";
+import { isProbe, type Moment, settled } from "./links.ts";
 import { pidOf } from "./process.ts";
 import { counted, query, type Row, samples } from "./prometheus.ts";
 import { seriesAt } from "./series.ts";
 import { scraped } from "./targets.ts";
-import { go, sum } from "./truth.ts";
+import { go, sum, trade } from "./truth.ts";
 
 /** A private address that nobody has waits until the API server proves that names are complete, as it does once a minute. */
 const PROOF_MS = 90_000;
@@ -49,13 +46,11 @@ describe("the API server is away for two minutes", () => {
 
   beforeAll(async () => {
     // As users have it: it is for such days.
-    const { grace } = parseYaml(readFileSync(join(chart, "values.yaml"), "utf8")).agent;
     await jobs(false);
     await settled();
-    await install("--set", `agent.grace=${grace}`);
+    await install("--set", `agent.grace=${defaults.agent.grace}`);
     await scraped(12020);
-    await go();
-    await Bun.sleep(8000);
+    await trade();
     before = await settled(undefined, PROOF_MS);
     await go();
     await Bun.sleep(5000);
@@ -141,8 +136,7 @@ describe("an agent is killed, and the pod of another one deleted", () => {
   let after: Moment;
 
   beforeAll(async () => {
-    await go();
-    await Bun.sleep(8000);
+    await trade();
     before = await settled();
     const pods = [...(await agents()).values()];
     const pids = await Promise.all(pods.map(pidOf));
@@ -154,8 +148,7 @@ describe("an agent is killed, and the pod of another one deleted", () => {
     });
     await ready();
     await scraped(12020);
-    await go();
-    await Bun.sleep(8000);
+    await trade();
     after = await settled(before);
   }, 300_000);
 
@@ -184,18 +177,12 @@ describe("an agent is killed, and the pod of another one deleted", () => {
       const ms = Math.round((last - first) * 1000);
       const increases = await query(`increase(${family}[${ms + 1}ms])`, { time: last });
       // First probes may be a link of the node, for as long as no other socket has shown whose they are.
-      const isProbe = ({ labels }: Row) =>
-        labels.source_kind === "Node" && probed.includes(labels.destination_workload!);
+      const moved = ({ labels, value }: Row) => value > 0 && !isProbe(labels);
       const text = ({ labels, value }: Row) =>
         `${labels.source_workload} > ${labels.destination_workload}:${labels.port} by the ${labels.reporter}: ${Math.round(value)}`;
-      const grown = (await counted(family, before.time)).filter((row) => row.value > 0 && !isProbe(row));
+      const grown = (await counted(family, before.time)).filter(moved);
       const shown = increases.map(({ labels, value }) => ({ labels, value: (value * ms) / (ms + 1) }));
-      expect(
-        shown
-          .filter((row) => row.value > 0 && !isProbe(row))
-          .map(text)
-          .sort(),
-      ).toEqual(grown.map(text).sort());
+      expect(shown.filter(moved).map(text).sort()).toEqual(grown.map(text).sort());
       expect(grown.length).toBeGreaterThan(2);
     }
   });

@@ -1,11 +1,9 @@
 /** What a user sees of an agent through `kubectl port-forward`, and what the agents have taken of their nodes by now. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { parse as parseYaml } from "yaml";
 import { parse, type Sample } from "../../hack/shop/exposition.ts";
 import type { LinksReport } from "../../src/serve/links.ts";
-import { cache, chart } from "../chart/helm.ts";
+import { cache, defaults } from "../chart/helm.ts";
 import { runToEnd } from "../live/agent.ts";
 import { agents, kubeconfig, kubectl, list, namespace, nodes } from "./cluster.ts";
 import { settled } from "./links.ts";
@@ -97,7 +95,7 @@ describe("through kubectl port-forward", () => {
 });
 
 describe("by the cgroups' figures", () => {
-  const { requests, limits } = parseYaml(readFileSync(join(chart, "values.yaml"), "utf8")).resources;
+  const { requests, limits } = defaults.resources;
   const MiB = 2 ** 20;
   const mebibytes = (quantity: string) => Number(/^(\d+)Mi$/.exec(quantity)?.[1]);
 

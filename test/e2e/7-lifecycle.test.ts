@@ -3,26 +3,18 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { $ } from "bun";
-import { cache, chart, type Manifest, top } from "../chart/helm.ts";
-import { agents, get, helm, kubectl, list, namespace, nodes, ready, release, values } from "./cluster.ts";
+import { cache, type Manifest, top } from "../chart/helm.ts";
+import { agents, get, helm, install, kubectl, list, namespace, nodes, ready, release } from "./cluster.ts";
 import { comesTo } from "./comes.ts";
 import { type Moment, settled, wire } from "./links.ts";
 import { counted, query } from "./prometheus.ts";
 import { seriesAt } from "./series.ts";
 import { scraped } from "./targets.ts";
-import { go, rest } from "./truth.ts";
+import { go, rest, trade } from "./truth.ts";
 
 /** Other values, on all nodes at once. */
-async function upgrade(...flags: string[]): Promise<void> {
-  const atOnce = ["--set", "updateStrategy.rollingUpdate.maxUnavailable=100%"];
-  await helm("upgrade", release, chart, "-n", namespace, "--values", values, ...atOnce, ...flags);
-}
-
-/** Lets the shop trade for some seconds. */
-async function trade(): Promise<void> {
-  await go();
-  await Bun.sleep(6000);
-}
+const upgrade = (...flags: string[]): Promise<string> =>
+  install("--set", "updateStrategy.rollingUpdate.maxUnavailable=100%", ...flags);
 
 /** The value of a metric that each agent has one of, by node. */
 const each = async (promql: string) =>
@@ -102,7 +94,6 @@ describe("helm", () => {
 
   test("an upgrade to another aggregation and port: Prometheus follows, and nothing is lost", async () => {
     await upgrade("--set", "agent.aggregate=pod", "--set", "port=12345");
-    await ready();
     await scraped(12345);
     await trade();
     moment = await settled(moment);
@@ -112,7 +103,6 @@ describe("helm", () => {
   test("an upgrade to a cap: no more rows than that, and sums stay whole", async () => {
     const before = moment.time;
     await upgrade("--set", "agent.maxLinks=4");
-    await ready();
     await scraped(12020);
     await trade();
     moment = { truth: wire(await rest()), time: Date.now() / 1000 };
@@ -164,7 +154,6 @@ describe("the Prometheus operator's objects, by its real definitions", () => {
 
   test("a PodMonitor selects the agents' pods and their port, and stands in the annotations' place", async () => {
     await upgrade("--set", "podMonitor.enabled=true", "--set", "prometheusRule.enabled=true");
-    await ready();
     expect(await made()).toEqual(["PodMonitor ringside", "PrometheusRule ringside"]);
     const { spec } = await get("podmonitor", "ringside", "-n", namespace);
     const selector = Object.entries(spec.selector.matchLabels).map((pair) => pair.join("="));

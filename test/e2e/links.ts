@@ -45,6 +45,9 @@ const served: Record<string, Served> = {
 };
 /** Those that the kubelet probes. */
 export const probed = ["web", "api", "db", "receiver"];
+/** Whether a row may be that of such a probe. */
+export const isProbe = ({ source_kind, destination_workload = "" }: Labels): boolean =>
+  source_kind === "Node" && probed.includes(destination_workload);
 
 /** What a client's call leads to. */
 function calledBy({ namespace, target, port }: Tally): Served {
@@ -133,8 +136,7 @@ export async function seen(since = 0): Promise<Map<string, Measures>> {
       const [source, destination] = [side("source"), side("destination")];
       const ours = [source, destination].some(({ namespace }) => namespace !== "");
       // Where cgroups tell them apart, only the first ones after an agent's start are in links (docs/architecture.md).
-      const probe = source.kind === "Node" && probed.includes(destination.workload);
-      if (!ours || probe || value === 0) continue;
+      if (!ours || isProbe(labels) || value === 0) continue;
       const { port = "", reporter = "" } = labels as Labels;
       // A new pod's first connections may settle before it is told which Service leads there (docs/architecture.md).
       const known = Object.values(served).find(

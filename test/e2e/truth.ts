@@ -84,6 +84,12 @@ export async function rest(patience = 60_000): Promise<Tally[]> {
 /** Lets the callers go on. */
 export const go = (): Promise<void> => rm(restFile, { force: true });
 
+/** Lets them trade for longer than an agent that has just started shows 0 (`hold` in values.yaml). */
+export async function trade(): Promise<void> {
+  await go();
+  await Bun.sleep(8000);
+}
+
 /** Forgets all accounts: before the shop is opened. */
 export async function forget(): Promise<void> {
   await mkdir(folder, { recursive: true });
