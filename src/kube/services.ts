@@ -1,9 +1,10 @@
 import { Keys } from "./keys.ts";
 import { grown } from "./table.ts";
 
-/** What the core was told of a Service: the number of its own owner, and a digest of its ports. */
+/** What the core was told of a Service: the number of its own owner, and digests of the Service itself and its ports. */
 export interface Told {
   owner: number;
+  row: bigint;
   ports: bigint;
 }
 
@@ -13,6 +14,7 @@ export class Services {
   /** By number: 1 and the number of its object, and of the owner that was told; 0: there is none. */
   private objects = new Uint32Array();
   private owners = new Uint32Array();
+  private rows = new BigUint64Array();
   private ports = new BigUint64Array();
 
   find(key: string): number | undefined {
@@ -24,6 +26,7 @@ export class Services {
     const number = this.keys.add(key);
     this.objects = grown(this.objects, number);
     this.owners = grown(this.owners, number);
+    this.rows = grown(this.rows, number);
     this.ports = grown(this.ports, number);
     return number;
   }
@@ -44,11 +47,12 @@ export class Services {
 
   told(number: number): Told | undefined {
     const owner = this.owners[number]!;
-    return owner === 0 ? undefined : { owner: owner - 1, ports: this.ports[number]! };
+    return owner === 0 ? undefined : { owner: owner - 1, row: this.rows[number]!, ports: this.ports[number]! };
   }
 
   tell(number: number, told: Told | undefined): void {
     this.owners[number] = told === undefined ? 0 : told.owner + 1;
+    this.rows[number] = told?.row ?? 0n;
     this.ports[number] = told?.ports ?? 0n;
   }
 

@@ -202,12 +202,24 @@ describe("a server that", () => {
   test("has enough (429) is left alone for as long as it asks", async () => {
     const enough = status(429, { "retry-after": "1" });
     const { errors, stream, until } = run([enough, enough, open(LIST_END)]);
+    await until(() => errors.length === 1);
+    stream.wake();
     await until(() => requests.length === 3);
     expect([...stream.counters.errors]).toEqual([["429", 2]]); // and is told once
     expect(requests[1]!.at - requests[0]!.at).toBeGreaterThanOrEqual(1000);
     expect(errors.map(({ message }) => message)).toEqual([
       `cannot watch pods: http://127.0.0.1:${server.port} answers 429. It is asked again later.`,
     ]);
+  });
+
+  test("is back, as others have seen, is asked at once", async () => {
+    const { reflector, stream, until } = run([status(422), whole("half"), whole("half"), whole("half"), open()]);
+    const pause = () => reflector.plan().delay;
+    await until(() => pause() === 1000);
+    const count = requests.length;
+    stream.wake();
+    await until(() => requests.length > count);
+    expect(requests.at(-1)!.at - requests.at(-2)!.at).toBeLessThan(1000);
   });
 
   test("says nothing any more is left", async () => {

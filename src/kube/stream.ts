@@ -48,6 +48,8 @@ export class Stream {
   readonly counters: StreamCounters = { bytes: 0, errors: new Map(), faults: 0 };
   /** What failed last; undefined while all is well. */
   private failure: string | undefined;
+  /** Ends the pause after a request to which nobody answered. */
+  private waking: AbortController | undefined;
 
   constructor(private readonly options: StreamOptions) {}
 
@@ -56,15 +58,21 @@ export class Stream {
     const { reflector, now } = this.options;
     while (!signal.aborted) {
       const plan = reflector.plan();
-      await pause(plan.delay, signal);
+      await pause(plan.delay, this.waking === undefined ? signal : AbortSignal.any([signal, this.waking.signal]));
       if (signal.aborted) return;
       reflector.begin(plan.request, now());
       const { end, error } = await this.request(plan, signal);
       if (signal.aborted) return;
       const isWrong = reflector.end(end, now());
       if (isWrong && error !== undefined) this.failed(end, error);
+      this.waking = end.how === "broken" || end.how === "hung" ? new AbortController() : undefined;
       this.options.onChange();
     }
+  }
+
+  /** The server is back, as another stream has seen: it is asked at once, unless it had asked for a pause itself. */
+  wake(): void {
+    this.waking?.abort();
   }
 
   private async request(plan: Plan, signal: AbortSignal): Promise<Outcome> {

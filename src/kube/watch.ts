@@ -162,7 +162,11 @@ export class Watch {
         this.settle();
         onError(error);
       },
-      onWell: () => onWell(resource.name),
+      onWell: () => {
+        // Names are complete only with all of them.
+        for (const { stream } of this.streams) stream.wake();
+        onWell(resource.name);
+      },
       onChange: () => {
         if (reflector.synced) onChange();
         this.plan();

@@ -15,6 +15,8 @@ let watched: Watched;
 /** What stays through all of it. */
 const LASTING = ["10.0.0.1 node-a", "10.244.0.1 web-1", "10.244.1.1 api-1", "10.96.0.1 kubernetes"];
 
+const STREAMS = ["own_pods", "pods", "services", "endpointslices", "nodes"];
+
 beforeAll(async () => {
   cluster = await Cluster.start();
   account = await cluster.serviceAccount("ringside");
@@ -60,6 +62,16 @@ test("killed in mid-watch and started again: no name is lost", async () => {
   expect(watched.stream("own_pods").restarts.error).toBeGreaterThanOrEqual(2);
   await until(() => watched.well.length >= 5, "all streams to be well");
 }, 90_000);
+
+test("all streams are heard again with the first one, whatever their pauses were", async () => {
+  await watch();
+  way.cut();
+  const failures = () => STREAMS.map((stream) => watched.stream(stream).errors.get("network") ?? 0);
+  await until(() => failures().every((count) => count >= 5), "pauses of some seconds", 60_000);
+  way.restore();
+  await until(() => watched.well.length > 0, "the first stream");
+  await until(() => watched.well.length === STREAMS.length, "the others", 1500);
+}, 60_000);
 
 test("history compacted meanwhile (410): listed anew, without dropping a name", async () => {
   await cluster.pod("old", "10.244.9.1");
