@@ -365,18 +365,60 @@ full:
 	return 1;
 }
 
+/*
+ * What walks the states. An iterator of the kernel's, where there is no other way: for socket
+ * storage, and for a hash before 6.1. From then on a hash is walked by a program that the agent
+ * runs, for some kernels have no iterators over maps for anybody.
+ */
 #ifdef STATE_HASH
+
+static __always_inline int sweep_key(u64 key, struct state *state)
+{
+	u64 id = ((volatile struct state *)state)->id;
+
+	return due(state, id) ? sweep((struct tcp_sock *)key, state, id) : 0;
+}
 
 SEC("iter/bpf_map_elem")
 int ringside_sweep(struct bpf_iter__bpf_map_elem *ctx)
 {
-	struct state *state = ctx->value;
-	u64 *key = ctx->key, id;
+	return ctx->key && ctx->value ? sweep_key(*(u64 *)ctx->key, ctx->value) : 0;
+}
 
-	if (!key || !state)
-		return 0;
-	id = ((volatile struct state *)state)->id;
-	return due(state, id) ? sweep((struct tcp_sock *)*key, state, id) : 0;
+struct walk {
+	u32 skipped;
+	u32 passed;
+	u32 full;
+};
+
+static long walk_state(struct bpf_map *map, u64 *key, struct state *state, struct walk *walk)
+{
+	if (walk->passed >= walk->skipped && sweep_key(*key, state)) {
+		walk->full = 1;
+		return 1;
+	}
+	walk->passed++;
+	return 0;
+}
+
+/*
+ * Returns 1 when the ring is three quarters full; run again, it goes on. Each state that was
+ * deleted meanwhile may have been one of those that it had passed, and moved the others to the
+ * front: some are looked at twice, and none is left out.
+ */
+SEC("syscall")
+int ringside_walk(void *ctx)
+{
+	u64 deleted = progress.deleted, gone = deleted - progress.deleted_then;
+	struct walk walk = {};
+
+	if (progress.sweep == control.sweep && progress.passed > gone)
+		walk.skipped = progress.passed - gone;
+	bpf_for_each_map_elem(&states, walk_state, &walk, 0);
+	progress.sweep = control.sweep;
+	progress.passed = walk.full ? walk.passed : 0;
+	progress.deleted_then = deleted;
+	return walk.full;
 }
 
 #else

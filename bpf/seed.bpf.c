@@ -98,22 +98,40 @@ static __always_inline void walk_listeners(struct inet_hashinfo *hash, u32 index
 	walk((u64)&bucket->nulls_head, LISTENING_NULLS_BASE + index);
 }
 
-SEC("iter/bpf_map_elem")
-int ringside_seed(struct bpf_iter__bpf_map_elem *ctx)
+/* Looks at the sockets of one hash bucket, and of one of listeners. */
+static __always_inline int seed_bucket(u32 index)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct inet_ehash_bucket *bucket;
 	struct inet_hashinfo *hash;
-	u32 *index = ctx->key;
 
-	if (!index)
-		return 0;
 	hash = BPF_CORE_READ(task, nsproxy, net_ns, ipv4.tcp_death_row.hashinfo);
-	walk_listeners(hash, *index);
-	if (*index > BPF_CORE_READ(hash, ehash_mask))
+	walk_listeners(hash, index);
+	if (index > BPF_CORE_READ(hash, ehash_mask))
 		return 0;
 	bucket = (void *)BPF_CORE_READ(hash, ehash) +
-		 *index * bpf_core_type_size(struct inet_ehash_bucket);
-	walk((u64)&bucket->chain, *index);
+		 index * bpf_core_type_size(struct inet_ehash_bucket);
+	walk((u64)&bucket->chain, index);
+	return 0;
+}
+
+SEC("iter/bpf_map_elem")
+int ringside_seed(struct bpf_iter__bpf_map_elem *ctx)
+{
+	u32 *index = ctx->key;
+
+	return index ? seed_bucket(*index) : 0;
+}
+
+static long walk_bucket(struct bpf_map *map, u32 *index, u64 *value, void *ctx)
+{
+	return seed_bucket(*index);
+}
+
+/* From 6.1 on, as the sweep of a hash: some kernels have no iterators over maps. */
+SEC("syscall")
+int ringside_walk(void *ctx)
+{
+	bpf_for_each_map_elem(&hash_buckets, walk_bucket, NULL, 0);
 	return 0;
 }

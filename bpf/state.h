@@ -69,6 +69,14 @@ struct {
 
 static const struct state blank;
 
+/* How far a walk of all states has come that had to pause, and what it goes by. */
+struct {
+	u32 sweep;	  /* whose walk it is */
+	u32 passed;	  /* states that it has looked at */
+	u64 deleted;	  /* states, ever */
+	u64 deleted_then; /* as the walk, or its last part, began */
+} progress SEC(".data.progress");
+
 static __always_inline struct state *state_of(struct tcp_sock *tp)
 {
 	u64 key = (u64)tp;
@@ -88,7 +96,8 @@ static __always_inline void state_delete(struct tcp_sock *tp)
 {
 	u64 key = (u64)tp;
 
-	bpf_map_delete_elem(&states, &key);
+	if (!bpf_map_delete_elem(&states, &key))
+		__sync_fetch_and_add(&progress.deleted, 1);
 }
 
 #else

@@ -55,6 +55,7 @@ const lib = library("libbpf.so.1", {
   bpf_link__destroy: { args: [pointer], returns: i32 },
   bpf_map_create: { args: [u32, pointer, u32, u32, u32, pointer], returns: i32 },
   bpf_iter_create: { args: [i32], returns: i32 },
+  bpf_prog_test_run_opts: { args: [i32, pointer], returns: i32 },
   bpf_enable_stats: { args: [i32], returns: i32 },
   bpf_obj_get_info_by_fd: { args: [i32, pointer, pointer], returns: i32 },
 });
@@ -73,6 +74,7 @@ const libc = library("libc.so.6", {
 });
 
 const EAGAIN = 11;
+export const EPERM = 1;
 export const ENOMEM = 12;
 export const EINVAL = 22;
 const SC_PAGESIZE = 30;
@@ -251,7 +253,7 @@ export class BpfObject {
   }
 
   /** Attaches an iterator program over a map. */
-  attachIterator(program: string, map: string): BpfIterator {
+  attachIterator(program: string, map: string): Walk {
     const info = new Uint32Array(4); // union bpf_iter_link_info: map.map_fd first
     info[0] = this.mapFd(map);
     // struct bpf_iter_attach_opts: its size, the info, the info's size
@@ -259,6 +261,11 @@ export class BpfObject {
     const link = lib.bpf_program__attach_iter(this.program(program), ptr(options));
     this.links.push(checkPointer("bpf_program__attach_iter", link));
     return new BpfIterator(check("bpf_link__fd", lib.bpf_link__fd(link)));
+  }
+
+  /** A program of the type "syscall" that walks a map by itself, each time that it is run. */
+  walker(program: string): Walk {
+    return new BpfWalker(check("bpf_program__fd", lib.bpf_program__fd(this.program(program))));
   }
 
   /** What the kernel measured of a program: all 0 unless it measures programs (kernel.bpf_stats_enabled). */
@@ -272,13 +279,18 @@ export class BpfObject {
   }
 }
 
-/** An attached iterator: each run walks its map once. */
-export class BpfIterator {
+/** Each run walks a map once. */
+export interface Walk {
+  /** @param full called when the program asks for a pause by returning 1; the walk then goes on. */
+  run(full: () => void): void;
+}
+
+/** An attached iterator. */
+class BpfIterator implements Walk {
   private readonly output = new Uint8Array(64);
 
   constructor(private readonly linkFd: number) {}
 
-  /** @param full called when a program asks for a pause by returning 1; the walk then goes on. */
   run(full: () => void): void {
     const fd = check("bpf_iter_create", lib.bpf_iter_create(this.linkFd));
     try {
@@ -292,6 +304,24 @@ export class BpfIterator {
       }
     } finally {
       libc.close(fd);
+    }
+  }
+}
+
+/** A program that is run; it knows by itself where it goes on. */
+class BpfWalker implements Walk {
+  /** struct bpf_test_run_opts: its size first, and at 56 what the program returned. */
+  private readonly options = new Uint32Array(20);
+
+  constructor(private readonly fd: number) {
+    this.options[0] = this.options.byteLength;
+  }
+
+  run(full: () => void): void {
+    for (;;) {
+      check("bpf_prog_test_run_opts", lib.bpf_prog_test_run_opts(this.fd, ptr(this.options)));
+      if (this.options[14] === 0) return;
+      full();
     }
   }
 }

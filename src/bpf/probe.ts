@@ -6,20 +6,21 @@ import * as abi from "./abi.ts";
 import { type CgroupPath, CgroupReader } from "./cgroups.ts";
 import { type Backend, backends, type Hook, inOrder, moveCopies, plan, programsOf } from "./hooks.ts";
 import {
-  type BpfIterator,
   BpfObject,
   EINVAL,
   ENOMEM,
+  EPERM,
   KernelTypes,
   LibbpfError,
   mapShared,
   pageSize,
   trimMemory,
   unmap,
+  type Walk,
 } from "./libbpf.ts";
 import { refuseEarly } from "./needs.ts";
 import { objects, seedObject } from "./objects.ts";
-import { openObject } from "./open.ts";
+import { openObject, type Walker, walkerOf } from "./open.ts";
 import { Ring, type Sink } from "./ring.ts";
 
 /** An idle connection is written every so many sweeps, so that the core knows it to be alive; a power of two. */
@@ -53,7 +54,6 @@ export class Probe {
   private readonly ring: Ring;
   private readonly cgroupRing: Ring;
   private readonly cgroupReader = new CgroupReader();
-  private readonly sweeper: BpfIterator;
   private readonly control: DataView;
   private readonly counted: DataView;
   /** Sweeps so far. */
@@ -63,11 +63,12 @@ export class Probe {
     readonly backend: Backend,
     private readonly object: BpfObject,
     private readonly attached: Hook[],
+    private readonly sweeper: Walk,
+    private readonly seeder: Walker,
     readonly options: ProbeOptions,
   ) {
     this.ring = new Ring(object.mapFd("ring"), options.ringSize);
     this.cgroupRing = new Ring(object.mapFd("cgroups"), CGROUP_RING);
-    this.sweeper = object.attachIterator("ringside_sweep", "states");
     this.control = new DataView(mapShared(object.mapFd(".data.control"), pageSize, 0, true));
     this.counted = new DataView(mapShared(object.mapFd(".data.counters"), pageSize, 0, true));
   }
@@ -108,8 +109,8 @@ export class Probe {
     try {
       return await Probe.load(backend, kernel, options, storage, false);
     } catch (cause) {
-      // What 5.10 answers to a program that asks for socket storage.
-      if (!(cause instanceof LibbpfError && cause.code === EINVAL)) throw cause;
+      // What 5.10 answers to a program that asks for socket storage, and a hardened kernel to its iterator.
+      if (!(cause instanceof LibbpfError && [EINVAL, EPERM].includes(cause.code))) throw cause;
       return Probe.load(backend, kernel, options, hash, true);
     }
   }
@@ -123,6 +124,7 @@ export class Probe {
   ): Promise<Probe> {
     const attach = plan(backend, kernel);
     const programs = attach.flatMap((hook) => inOrder(hook, backend));
+    const sweeper = walkerOf(kernel, "ringside_sweep", "states", !hashed);
     const object = await openObject(backend, elf, kernel);
     try {
       const config = object.initialValue(".rodata.config");
@@ -135,11 +137,12 @@ export class Probe {
       object.setMaxEntries("seeds", options.maxConnections);
       if (hashed) object.setMaxEntries("states", options.maxConnections);
       for (const program of object.programNames()) {
-        if (program !== "ringside_sweep" && !programs.includes(program)) object.omit(program);
+        if (program !== sweeper.program && !programs.includes(program)) object.omit(program);
       }
       object.load();
       for (const program of programs) object.attach(program);
-      return new Probe(backend, object, attach, options);
+      const seeder = walkerOf(kernel, "ringside_seed", "hash_buckets");
+      return new Probe(backend, object, attach, sweeper.start(object), seeder, options);
     } catch (cause) {
       object.close();
       throw cause;
@@ -157,8 +160,9 @@ export class Probe {
       for (const map of seeder.mapNames()) {
         if (ours.has(map)) seeder.reuseMap(map, this.object.mapFd(map));
       }
+      for (const program of seeder.programNames()) if (program !== this.seeder.program) seeder.omit(program);
       seeder.load();
-      seeder.attachIterator("ringside_seed", "hash_buckets").run(() => {});
+      this.seeder.start(seeder).run(() => {});
     } finally {
       seeder.close();
       trimMemory();

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 /*
- * The tracepoint backend, and an iterator that reads the totals of each connection in one network
+ * The tracepoint backend, and a program that reads the totals of each connection in one network
  * namespace again and again while they move: by the anchor as the product does, and by the kernel's
  * sums alone.
  */
+#define STATE_HASH
 #include "../../bpf/tracepoint.bpf.c"
+
+extern void *bpf_rdonly_cast(const void *object, u32 type) __ksym;
 
 #define SAMPLES 20000 /* of a connection, at each visit */
 
@@ -74,22 +77,26 @@ static int sample(u32 i, struct visit *visit)
 	return 0;
 }
 
-SEC("iter/bpf_sk_storage_map")
-int torn(struct bpf_iter__bpf_sk_storage_map *ctx)
+static long look_at(struct bpf_map *map, u64 *key, struct state *state, void *ctx)
 {
-	struct visit visit = {.state = ctx->value};
-	struct sock *sk = ctx->sk;
+	struct visit visit = {.state = state};
 
-	if (!sk || !visit.state)
+	/* From 6.2 on: read by typed loads, as fast as they come. */
+	visit.tp = bpf_rdonly_cast((void *)*key, bpf_core_type_id_kernel(struct tcp_sock));
+	if (SOCK_COMMON(visit.tp)->skc_net.net->ns.inum != netns ||
+	    !(state->flags & STATE_ESTABLISHED))
 		return 0;
-	visit.tp = bpf_skc_to_tcp_sock(sk);
-	if (!visit.tp || sk->__sk_common.skc_net.net->ns.inum != netns ||
-	    !(visit.state->flags & STATE_ESTABLISHED))
-		return 0;
-	visit.connection = connection_of(visit.state->id);
+	visit.connection = connection_of(state->id);
 	if (!visit.connection)
 		return 0;
-	visit.connection->role = visit.state->role;
+	visit.connection->role = state->role;
 	bpf_loop(SAMPLES, sample, &visit, 0);
+	return 0;
+}
+
+SEC("syscall")
+int torn(void *ctx)
+{
+	bpf_for_each_map_elem(&states, look_at, NULL, 0);
 	return 0;
 }
