@@ -53,6 +53,7 @@ const lib = library("libbpf.so.1", {
   bpf_program__attach_iter: { args: [pointer, pointer], returns: pointer },
   bpf_link__fd: { args: [pointer], returns: i32 },
   bpf_link__destroy: { args: [pointer], returns: i32 },
+  bpf_prog_load: { args: [u32, pointer, pointer, pointer, u64, pointer], returns: i32 },
   bpf_map_create: { args: [u32, pointer, u32, u32, u32, pointer], returns: i32 },
   bpf_iter_create: { args: [i32], returns: i32 },
   bpf_prog_test_run_opts: { args: [i32, pointer], returns: i32 },
@@ -90,6 +91,12 @@ const BPF_STATS_RUN_TIME = 0;
 /** linux/btf.h */
 const BTF_KIND_TYPEDEF = 8;
 const BTF_KIND_FUNC = 12;
+
+/** linux/bpf.h, enum bpf_prog_type, and of enum bpf_attach_type what such a program may be for */
+const BPF_PROG_TYPE_TRACING = 26;
+const ATTACH_TYPES = { fentry: 24, iterator: 28 };
+/** `r0 = 0; exit`, as linux/bpf.h encodes instructions */
+const NOTHING = Uint8Array.of(0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0);
 
 /** linux/bpf.h, enum bpf_map_type */
 const BPF_MAP_TYPE_ARRAY = 2;
@@ -147,7 +154,26 @@ export class KernelTypes {
   has(type: "fentry" | "tracepoint" | "kprobe", name: string): boolean {
     // A tracepoint leaves the type of its probe behind; the others hang on functions.
     const [symbol, kind] = type === "tracepoint" ? [`btf_trace_${name}`, BTF_KIND_TYPEDEF] : [name, BTF_KIND_FUNC];
-    return lib.btf__find_by_name_kind(this.btf, ptr(c(symbol)), kind) > 0;
+    return this.find(symbol, kind) > 0;
+  }
+
+  /**
+   * Tries whether the kernel takes programs for that function, or iterator, at all: some refuse them to everybody. To try
+   * costs nothing; an object that is loaded in vain costs 100 ms, and some megabytes.
+   * @throws LibbpfError
+   */
+  try(type: "fentry" | "iterator", name: string): void {
+    const options = new Uint32Array(10); // struct bpf_prog_load_opts: its size, ...
+    options[0] = options.byteLength;
+    options[3] = ATTACH_TYPES[type]; // expected_attach_type
+    options[8] = this.find(type === "iterator" ? `bpf_iter_${name}` : name, BTF_KIND_FUNC); // attach_btf_id
+    const license = ptr(c("GPL"));
+    const fd = lib.bpf_prog_load(BPF_PROG_TYPE_TRACING, null, license, ptr(NOTHING), 2n, ptr(options));
+    libc.close(check(`load any program for ${type} ${name}`, fd));
+  }
+
+  private find(symbol: string, kind: number): number {
+    return lib.btf__find_by_name_kind(this.btf, ptr(c(symbol)), kind);
   }
 
   [Symbol.dispose](): void {

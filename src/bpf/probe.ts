@@ -105,14 +105,17 @@ export class Probe {
 
   private static async tryBackend(backend: Backend, kernel: KernelTypes, options: ProbeOptions): Promise<Probe> {
     const { storage, hash } = objects[backend];
-    if (storage === undefined) return Probe.load(backend, kernel, options, hash, true);
+    if (backend === "fentry") kernel.try("fentry", "tcp_sendmsg_locked");
     try {
-      return await Probe.load(backend, kernel, options, storage, false);
+      if (storage !== undefined) {
+        kernel.try("iterator", "bpf_sk_storage_map");
+        return await Probe.load(backend, kernel, options, storage, false);
+      }
     } catch (cause) {
       // What 5.10 answers to a program that asks for socket storage, and a hardened kernel to its iterator.
       if (!(cause instanceof LibbpfError && [EINVAL, EPERM].includes(cause.code))) throw cause;
-      return Probe.load(backend, kernel, options, hash, true);
     }
+    return Probe.load(backend, kernel, options, hash, true);
   }
 
   private static async load(

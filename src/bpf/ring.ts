@@ -1,6 +1,7 @@
 /**
  * The ring buffer's reader (kernel/bpf/ringbuf.c): page 0 holds the consumer's position, page 1 the
- * producer's, then the data, mapped twice in a row so that a span never wraps.
+ * producer's, then the data. The kernel has the data twice in a row, so that no span wraps; we map them
+ * once, for what is mapped twice counts twice as resident memory.
  *
  * Order matters: producer's position, headers up to the first busy one, and only then one copy of the
  * whole span. A copy made before its headers were seen committed could be torn.
@@ -33,7 +34,7 @@ export class Ring {
     readonly size: number,
   ) {
     this.consumerPage = mapShared(fd, pageSize, 0, true);
-    this.producerPages = mapShared(fd, pageSize + 2 * size, pageSize, false);
+    this.producerPages = mapShared(fd, pageSize + size, pageSize, false);
     this.consumer = new BigUint64Array(this.consumerPage, 0, 1);
     // Plain reads: Atomics on a read-only page are compiled to a write, and crash.
     this.producer = new Uint32Array(this.producerPages, 0, 2);
@@ -56,7 +57,10 @@ export class Ring {
     // Loads are ordered on x86-64; elsewhere the copy must not run ahead of the headers.
     Atomics.store(this.fence, 0, 0);
     Atomics.load(this.fence, 0);
-    sink.batch(span).set(this.data.subarray(start, start + span));
+    const target = sink.batch(span);
+    const end = this.data.subarray(start, start + span);
+    target.set(end);
+    target.set(this.data.subarray(0, span - end.length), end.length);
     this.position += span;
     // One 64-bit store: two halves are seen half-written at each 4 GiB.
     Atomics.store(this.consumer, 0, BigInt(this.position));
