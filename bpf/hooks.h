@@ -382,7 +382,10 @@ static __always_inline int sweep_key(u64 key, struct state *state)
 SEC("iter/bpf_map_elem")
 int ringside_sweep(struct bpf_iter__bpf_map_elem *ctx)
 {
-	return ctx->key && ctx->value ? sweep_key(*(u64 *)ctx->key, ctx->value) : 0;
+	struct state *state = ctx->value;
+	u64 *key = ctx->key;
+
+	return key && state ? sweep_key(*key, state) : 0;
 }
 
 struct walk {
