@@ -98,6 +98,8 @@ const ATTACH_TYPES = { fentry: 24, iterator: 28 };
 /** `r0 = 0; exit`, as linux/bpf.h encodes instructions */
 const NOTHING = Uint8Array.of(0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0);
 
+const LICENSE = Buffer.from("GPL\0");
+
 /** linux/bpf.h, enum bpf_map_type */
 const BPF_MAP_TYPE_ARRAY = 2;
 
@@ -167,8 +169,7 @@ export class KernelTypes {
     options[0] = options.byteLength;
     options[3] = ATTACH_TYPES[type]; // expected_attach_type
     options[8] = this.find(type === "iterator" ? `bpf_iter_${name}` : name, BTF_KIND_FUNC); // attach_btf_id
-    const license = ptr(c("GPL"));
-    const fd = lib.bpf_prog_load(BPF_PROG_TYPE_TRACING, null, license, ptr(NOTHING), 2n, ptr(options));
+    const fd = lib.bpf_prog_load(BPF_PROG_TYPE_TRACING, null, ptr(LICENSE), ptr(NOTHING), 2n, ptr(options));
     libc.close(check(`load any program for ${type} ${name}`, fd));
   }
 
