@@ -163,17 +163,19 @@ export class Churn {
    */
   async half(port: number, sent: number, received: number): Promise<() => Promise<void>> {
     const [client, server] = [this.#any("client"), this.#any("server")];
+    // It is theirs for all of its life, whoever has their addresses meanwhile.
+    const pods = [client.pod, server.pod] as const;
     const command = this.#within("client", "halves", client.address, server.address, port, sent, received);
     const child = Bun.spawn(command, { stdin: "pipe", stdout: "pipe", stderr: "inherit" });
     this.#children.push(child);
     await child.stdout.getReader().read();
-    this.#moved(client.pod, server.pod, port, { sent: sent / 2, received: 0, connections: 1, requests: 0 });
+    this.#moved(...pods, port, { sent: sent / 2, received: 0, connections: 1, requests: 0 });
     return async () => {
       child.stdin.write("\n");
       child.stdin.flush();
       await child.exited;
       // A connection older than the agent is one more of that agent's.
-      this.#moved(client.pod, server.pod, port, { sent: sent / 2, received, connections: 1, requests: 1 });
+      this.#moved(...pods, port, { sent: sent / 2, received, connections: 1, requests: 1 });
     };
   }
 
