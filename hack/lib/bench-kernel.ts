@@ -22,7 +22,7 @@ const nowhere = { area: new Uint8Array(8 << 20), batch: () => nowhere.area, inge
 async function attachEmpty(program: string): Promise<BpfObject | undefined> {
   const object = new BpfObject(await Bun.file(join(top, "build/bench/empty.bpf.o")).bytes());
   try {
-    for (const other of object.programNames()) if (other !== program) object.omit(other);
+    object.keep(program);
     object.load();
     object.attach(program);
     return object;

@@ -69,7 +69,7 @@ async function tryProgram(
 ): Promise<HookCheck> {
   const object = await openObject(backend, elf, kernel);
   try {
-    for (const other of object.programNames()) if (other !== program) object.omit(other);
+    object.keep(program);
     object.load();
     use(object);
     return { hook: target, type, works: true };

@@ -270,9 +270,12 @@ export class BpfObject {
     return checkPointer(`find the program ${name}`, program);
   }
 
-  /** Before load: leave this program out. */
-  omit(program: string): void {
-    check("bpf_program__set_autoload", lib.bpf_program__set_autoload(this.program(program), false));
+  /** Before load: leave all others out. */
+  keep(...programs: string[]): void {
+    for (const name of this.programNames()) {
+      if (programs.includes(name)) continue;
+      check("bpf_program__set_autoload", lib.bpf_program__set_autoload(this.program(name), false));
+    }
   }
 
   attach(program: string): void {

@@ -105,27 +105,29 @@ export class Probe {
 
   private static async tryBackend(backend: Backend, kernel: KernelTypes, options: ProbeOptions): Promise<Probe> {
     const { storage, hash } = objects[backend];
-    if (backend === "fentry") kernel.try("fentry", "tcp_sendmsg_locked");
+    const attach = plan(backend, kernel);
+    const trampoline = attach.find(({ type }) => type === "fentry");
+    if (trampoline) kernel.try("fentry", trampoline.target);
     try {
       if (storage !== undefined) {
         kernel.try("iterator", "bpf_sk_storage_map");
-        return await Probe.load(backend, kernel, options, storage, false);
+        return await Probe.load(backend, attach, kernel, options, storage, false);
       }
     } catch (cause) {
       // What 5.10 answers to a program that asks for socket storage, and a hardened kernel to its iterator.
       if (!(cause instanceof LibbpfError && [EINVAL, EPERM].includes(cause.code))) throw cause;
     }
-    return Probe.load(backend, kernel, options, hash, true);
+    return Probe.load(backend, attach, kernel, options, hash, true);
   }
 
   private static async load(
     backend: Backend,
+    attach: Hook[],
     kernel: KernelTypes,
     options: ProbeOptions,
     elf: string,
     hashed: boolean,
   ): Promise<Probe> {
-    const attach = plan(backend, kernel);
     const programs = attach.flatMap((hook) => inOrder(hook, backend));
     const sweeper = walkerOf(kernel, "ringside_sweep", "states", !hashed);
     const object = await openObject(backend, elf, kernel);
@@ -139,9 +141,7 @@ export class Probe {
       object.setMaxEntries("ring", options.ringSize);
       object.setMaxEntries("seeds", options.maxConnections);
       if (hashed) object.setMaxEntries("states", options.maxConnections);
-      for (const program of object.programNames()) {
-        if (program !== sweeper.program && !programs.includes(program)) object.omit(program);
-      }
+      object.keep(sweeper.program, ...programs);
       object.load();
       for (const program of programs) object.attach(program);
       const seeder = walkerOf(kernel, "ringside_seed", "hash_buckets");
@@ -163,7 +163,7 @@ export class Probe {
       for (const map of seeder.mapNames()) {
         if (ours.has(map)) seeder.reuseMap(map, this.object.mapFd(map));
       }
-      for (const program of seeder.programNames()) if (program !== this.seeder.program) seeder.omit(program);
+      seeder.keep(this.seeder.program);
       seeder.load();
       this.seeder.start(seeder).run(() => {});
     } finally {

@@ -38,9 +38,7 @@ beforeAll(async () => {
   object.setMaxEntries("states", 1 << 16);
   object.initialValue(".rodata.config").setUint32(0, 1 << 16, true);
   object.initialValue(".rodata.torn").setUint32(0, sockets.namespaces[0]!, true);
-  for (const program of object.programNames()) {
-    if (!["torn", "ringside_state", "ringside_destroy"].includes(program)) object.omit(program);
-  }
+  object.keep("torn", "ringside_state", "ringside_destroy");
   object.load();
   object.attach("ringside_state");
   object.attach("ringside_destroy");
