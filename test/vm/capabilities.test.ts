@@ -22,7 +22,7 @@ describe.skipIf(missing !== undefined).each(kernels)("with BPF and PERFMON alone
     const setpriv = ["--file", Bun.which("setpriv")];
     await $`${top}/hack/vm ${files} ${setpriv} --out ${out} ${name} ${bun} test/vm/inside-capabilities.ts`;
     seen = await Bun.file(join(out, "capabilities.json")).json();
-  }, 360_000);
+  }, 600_000);
 
   afterAll(() => rm(out, { recursive: true }));
 

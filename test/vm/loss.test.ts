@@ -18,7 +18,7 @@ describe.skipIf(missing !== undefined)("over a path of which 3% of the packets a
     const { files, bun } = await checkout(machines["6.1"]!);
     const both = `${bun} test/vm/inside-loss.ts && ${bun} test/vm/inside-live.ts`;
     await $`${top}/hack/vm ${files} --file ${Bun.which("ss")} --out ${out} 6.1 sh -c ${both}`;
-  }, 300_000);
+  }, 600_000);
 
   afterAll(() => rm(out, { recursive: true }));
 

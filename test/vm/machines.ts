@@ -18,7 +18,7 @@ const machine = (kernel: string, change: Partial<Machine> = {}): Machine => ({
   boot: [],
   backends: ["fentry", "tracepoint", "kprobe"],
   witness: true,
-  limit: 480,
+  limit: 900,
   ...change,
 });
 const locked = (kernel: string) =>
@@ -39,8 +39,8 @@ const all: Record<string, Machine> = {
   "6.1 locked down": locked("6.1"),
   "6.12 locked down": locked("6.12"),
   // No direct trampolines before 6.4.
-  "6.1 arm64": machine("6.1-arm64", { backends: ["tracepoint", "kprobe"], witness: false, limit: 800 }),
-  "6.12 arm64": machine("6.12-arm64", { witness: false, limit: 800 }),
+  "6.1 arm64": machine("6.1-arm64", { backends: ["tracepoint", "kprobe"], witness: false, limit: 1200 }),
+  "6.12 arm64": machine("6.12-arm64", { witness: false, limit: 1200 }),
 };
 
 /** `hack/test --all` runs them all. */

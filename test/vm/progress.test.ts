@@ -16,5 +16,5 @@ describe.skipIf(missing !== undefined)("where a send is one event", () => {
     const said = ended.stdout.toString() + ended.stderr.toString();
     for (const backend of machine.backends) expect(said).toContain(`(pass) by ${backend} a long send shows as it goes`);
     expect(ended.exitCode).toBe(0);
-  }, 400_000);
+  }, 600_000);
 });
