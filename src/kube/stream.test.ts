@@ -212,14 +212,28 @@ describe("a server that", () => {
     ]);
   });
 
+  const silence: Answer = () => new Promise(() => {});
+
   test("is back, as others have seen, is asked at once", async () => {
-    const { reflector, stream, until } = run([status(422), whole("half"), whole("half"), whole("half"), open()]);
-    const pause = () => reflector.plan().delay;
-    await until(() => pause() === 1000);
+    const { reflector, stream, until } = run([silence], { patience: 50 });
+    await until(() => reflector.plan().delay === 1000);
     const count = requests.length;
     stream.wake();
     await until(() => requests.length > count);
     expect(requests.at(-1)!.at - requests.at(-2)!.at).toBeLessThan(1000);
+    // Also where others see it while a request is under way that comes too early.
+    stream.wake();
+    await until(() => requests.length > count + 1);
+    expect(requests.at(-1)!.at - requests.at(-2)!.at).toBeLessThan(1000);
+  });
+
+  test("answers, but not as it should, is not asked the sooner for others", async () => {
+    const { reflector, stream, until } = run([status(422), whole("half")]);
+    await until(() => reflector.plan().delay === 1000);
+    const count = requests.length;
+    stream.wake();
+    await until(() => requests.length > count);
+    expect(requests.at(-1)!.at - requests.at(-2)!.at).toBeGreaterThanOrEqual(1000);
   });
 
   test("says nothing any more is left", async () => {

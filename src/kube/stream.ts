@@ -48,7 +48,7 @@ export class Stream {
   readonly counters: StreamCounters = { bytes: 0, errors: new Map(), faults: 0 };
   /** What failed last; undefined while all is well. */
   private failure: string | undefined;
-  /** Ends the pause after a request to which nobody answered. */
+  /** Cuts the pause after a request short; undefined once that request was answered, well or not. */
   private waking: AbortController | undefined;
 
   constructor(private readonly options: StreamOptions) {}
@@ -60,17 +60,20 @@ export class Stream {
       const plan = reflector.plan();
       await pause(plan.delay, this.waking === undefined ? signal : AbortSignal.any([signal, this.waking.signal]));
       if (signal.aborted) return;
+      this.waking = new AbortController();
       reflector.begin(plan.request, now());
       const { end, error } = await this.request(plan, signal);
       if (signal.aborted) return;
       const isWrong = reflector.end(end, now());
       if (isWrong && error !== undefined) this.failed(end, error);
-      this.waking = end.how === "broken" || end.how === "hung" ? new AbortController() : undefined;
       this.options.onChange();
     }
   }
 
-  /** The server is back, as another stream has seen: it is asked at once, unless it had asked for a pause itself. */
+  /**
+   * The server is back, as another stream has seen: it is asked at once if nobody has answered the last request, or will
+   * answer the one under way. After an answer the pause stays: two streams would wake each other without end.
+   */
   wake(): void {
     this.waking?.abort();
   }
@@ -95,6 +98,7 @@ export class Stream {
         return { end: { how: "hung" }, error: why };
       }
       if (error instanceof ApiError && error.status !== undefined) {
+        this.waking = undefined;
         return { end: { how: "refused", status: error.status, retryAfter: error.retryAfter }, error };
       }
       const why =
@@ -112,6 +116,7 @@ export class Stream {
 
   /** Reads to the end; others have their turn between two parts. */
   private async read(response: Response, reader: Reader, watchdog: Watchdog): Promise<Outcome> {
+    this.waking = undefined;
     this.well();
     const turns = new Turns();
     let garbage = 0;
@@ -324,7 +329,7 @@ function tooLarge(): Malformed {
 
 /** Waits, less long where it is aborted. */
 async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  if (milliseconds <= 0) return;
+  if (milliseconds <= 0 || signal.aborted) return;
   const { promise, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, milliseconds);
   const stop = (): void => resolve();
