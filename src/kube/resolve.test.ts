@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Names, Owner } from "../core/names.ts";
 import type { EndpointSliceRow, NodeRow, PodRow, Row, ServiceRow } from "./parse.ts";
-import { Resolver } from "./resolve.ts";
+import { LINGER, Resolver } from "./resolve.ts";
 
 /** Writes down what the core is told, owners by name. */
 class Recorder implements Names {
@@ -561,7 +561,20 @@ describe("a node's port", () => {
       'port :30081 web(Deployment web):8080 "web"',
     ]);
     resolver.remove("service", "shop/web", 3n);
+    expect(names.take()).not.toContain("dropPorts "); // those that dialled it before may still settle
+    resolver.fresh(3n + LINGER);
     expect(ports(names.take())).toContain("dropPorts ");
+  });
+
+  test("stays told where its Service is made again alike", () => {
+    const { names, resolver } = setUp();
+    const web = service("web", "10.96.0.1", { ports: [{ name: "", port: 80, target: 8080, nodePort: 30080 }] });
+    resolver.upsert(web, 1n);
+    names.take();
+    resolver.remove("service", "shop/web", 2n);
+    resolver.upsert(web, 3n);
+    resolver.fresh(3n + LINGER);
+    expect(ports(names.take())).not.toContain("dropPorts ");
   });
 
   test("stay where a pod with host ports waits for a node", () => {

@@ -29,7 +29,7 @@ const ENDS_KEPT = 65_536;
 /** Pods whose cgroups are remembered; a node has some hundred. */
 const CGROUPS_KEPT = 4096;
 /** What dialled a Service before it was deleted has settled so long after, ns. */
-const LINGER = 10_000_000_000n;
+export const LINGER = 10_000_000_000n;
 /** No connection waits longer for a name than that, ns; a list may have thousands of old jobs' pods. */
 const MISSED = 600_000_000_000n;
 
@@ -697,14 +697,13 @@ export class Resolver {
 
   private forgetService(service: number): void {
     const told = this.services.told(service);
-    if (told === undefined) return;
+    // One that leaves keeps them for what dialled it before, and it may come back alike.
+    if (told === undefined || this.leaving.has(service)) return;
     for (const [port, { service: has }] of this.nodePorts) {
       if (has !== service) continue;
       this.nodePorts.delete(port);
       this.nodePortsChanged = true;
     }
-    // Its address is its own only for what dialled it before.
-    if (this.leaving.has(service)) return;
     this.names.dropPorts(told.owner);
     this.services.tell(service, undefined);
   }
