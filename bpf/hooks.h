@@ -328,6 +328,7 @@ static __always_inline int sweep(struct tcp_sock *tp, struct state *state, u64 i
 {
 	u32 events = state->events;
 	struct record *record;
+	u64 nothing = 0;
 
 	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > config.ring_size / 4 * 3)
 		goto full;
@@ -356,6 +357,16 @@ static __always_inline int sweep(struct tcp_sock *tp, struct state *state, u64 i
 			events--;
 		state->posted_sent = record->sent;
 		state->posted_received = record->received;
+		/* A barrier, of 5.10's words: other CPUs see both before we look again. */
+		barrier_var(nothing);
+		__sync_fetch_and_add(&state->posted_sent, nothing);
+		if (((volatile struct state *)state)->id != id) {
+			/* It is another connection's by now, of which nothing was posted. */
+			state->posted_sent = 0;
+			state->posted_received = 0;
+			bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+			return 0;
+		}
 	}
 	state->swept = events;
 	record_submit(record);
@@ -372,11 +383,13 @@ full:
  */
 #ifdef STATE_HASH
 
-static __always_inline int sweep_key(u64 key, struct state *state)
+static __always_inline int sweep_element(const volatile u64 *key, struct state *state)
 {
 	u64 id = ((volatile struct state *)state)->id;
 
-	return due(state, id) ? sweep((struct tcp_sock *)key, state, id) : 0;
+	/* The key is read after it: where the element serves another socket by then, the last look
+	 * at the id finds another one. */
+	return due(state, id) ? sweep((struct tcp_sock *)*key, state, id) : 0;
 }
 
 SEC("iter/bpf_map_elem")
@@ -385,7 +398,7 @@ int ringside_sweep(struct bpf_iter__bpf_map_elem *ctx)
 	struct state *state = ctx->value;
 	u64 *key = ctx->key;
 
-	return key && state ? sweep_key(*key, state) : 0;
+	return key && state ? sweep_element(key, state) : 0;
 }
 
 struct walk {
@@ -396,7 +409,7 @@ struct walk {
 
 static long walk_state(struct bpf_map *map, u64 *key, struct state *state, struct walk *walk)
 {
-	if (walk->passed >= walk->skipped && sweep_key(*key, state)) {
+	if (walk->passed >= walk->skipped && sweep_element(key, state)) {
 		walk->full = 1;
 		return 1;
 	}
