@@ -17,10 +17,6 @@ export class Services {
   private rows = new BigUint64Array();
   private ports = new BigUint64Array();
 
-  find(key: string): number | undefined {
-    return this.keys.find(key);
-  }
-
   /** @param key "namespace/name" */
   number(key: string): number {
     const number = this.keys.add(key);

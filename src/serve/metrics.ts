@@ -147,7 +147,11 @@ export class SelfMetrics {
     );
     kernel("connections_late_total", "Connections first seen in mid-life, neither born nor seeded.", "late");
     kernel("connections_seeded_total", "Connections older than the agent that moved since.", "seeded");
-    kernel("seeds_lost_total", "Connections older than the agent that found no room.", "seedsLost");
+    kernel(
+      "seeds_lost_total",
+      "Connections older than the agent that found no room, and hash buckets of them that kept changing.",
+      "seedsLost",
+    );
     kernel("cgroups_deferred_total", "Names of a cgroup that found no room, and wait for its next.", "cgroupsDeferred");
     kernel("totals_clamped_total", "Byte totals that came out below zero and were read as zero.", "clamped");
 

@@ -29,6 +29,6 @@ describe.skipIf(missing !== undefined)("a cgroup", () => {
       const expected = { id: told.inode, names: [container.slice(0, 79), pod, "kubepods.slice"] };
       expect(told.cgroups).toEqual(kernel === "5.10" ? [] : [expected]);
     },
-    400_000,
+    600_000,
   );
 });

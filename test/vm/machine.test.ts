@@ -18,17 +18,17 @@ describe.skipIf(missing !== undefined)("an emulated machine", () => {
     expect(ended.stdout.toString()).toMatch(/^6\.1\.0-\d+-cloud-amd64\nmachine\.test\.ts\n$/);
     expect(await Bun.file(join(out, "uid")).text()).toBe("0\n");
     await rm(out, { recursive: true });
-  }, 240_000);
+  }, 600_000);
 
   test("that hangs is ended, with the end of its log", async () => {
-    const ended = await $`${vm} --timeout 8 6.1 sleep 1000`.quiet().nothrow();
+    const ended = await $`${vm} --timeout 40 6.1 sleep 1000`.quiet().nothrow();
     expect(ended.exitCode).toBe(125);
-    expect(ended.stderr.toString()).toMatch(/it did not end within 8 s; the end of its log:\n.*\[ +\d+\.\d+\] /s);
-  }, 120_000);
+    expect(ended.stderr.toString()).toMatch(/it did not end within 40 s; the end of its log:\n.*\[ +\d+\.\d+\] /s);
+  }, 600_000);
 
   test("that panics has died, with the end of its log", async () => {
     const ended = await $`${vm} 6.1 sh -c ${"echo c >/proc/sysrq-trigger"}`.quiet().nothrow();
     expect(ended.exitCode).toBe(125);
     expect(ended.stderr.toString()).toMatch(/it died; the end of its log:\n.*sysrq_handle_crash/s);
-  }, 120_000);
+  }, 600_000);
 });
