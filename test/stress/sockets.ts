@@ -39,6 +39,11 @@ export class Sockets {
     return answer.trim().split(" ").map(Number);
   }
 
+  /** Has the kernel close all connections, in the middle of whatever the caller does. */
+  kill(): void {
+    this.child.kill("SIGKILL");
+  }
+
   /** Closes all connections, by ending the program. */
   async stop(): Promise<void> {
     this.child.stdin.end();

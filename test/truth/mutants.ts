@@ -25,6 +25,7 @@ const older = "test/live/older.test.ts";
 const torn = "test/stress/torn.test.ts";
 const churn = "test/stress/churn.test.ts";
 const rules = "test/stress/rules.test.ts";
+const paused = "test/stress/paused.test.ts";
 
 const exchange = (from: string, to: string): Edit => ({ file: "bpf/exchange.h", from, to });
 const hooks = (from: string, to: string): Edit => ({ file: "bpf/hooks.h", from, to });
@@ -47,6 +48,11 @@ const apart: Edit[] = [
 ];
 
 const mutants: Mutant[] = [
+  {
+    name: "a walk that pauses passes over what moved to the front",
+    edits: [hooks("walk.skipped = progress.passed - gone", "walk.skipped = progress.passed")],
+    catcher: paused,
+  },
   {
     name: "a peek counts as a receive",
     edits: [
