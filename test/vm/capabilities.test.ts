@@ -55,6 +55,11 @@ describe.skipIf(missing !== undefined).each(kernels)("with BPF and PERFMON alone
   });
 
   test("every byte and exchange is counted", () => {
-    expect(seen.differences).toEqual({ "fentry uid 0": [], "tracepoint uid 65534": [] });
+    expect(seen.differences).toEqual({
+      "fentry uid 0": [],
+      "fentry uid 65534": [],
+      "tracepoint uid 0": [],
+      "tracepoint uid 65534": [],
+    });
   });
 });
