@@ -1,5 +1,5 @@
-// CoreDNS with the plugins that kubeadm's Corefile names: the others bring the libraries of three clouds, and take four
-// times as long to build.
+// CoreDNS with the plugins that kubeadm's Corefile names: with the others, and the libraries of three clouds that they
+// bring, it takes more than twice as long to build.
 package main
 
 import (
