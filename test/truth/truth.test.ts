@@ -90,9 +90,21 @@ test("what a pod says to itself is compared by itself", () => {
 test("durations agree within 5% and the slack", () => {
   expect(compareDurations(truth, links, ends, 0)).toEqual([]);
   expect(compareDurations(truth, [link("client", { duration_ns: "44000000" }), link("server")], ends, 0)).toEqual([
-    "slow: client: duration: expected 41000000 ns +- 2050000, got 44000000",
+    "slow: client: duration: expected 41000000 ns -2050000 +2050000, got 44000000",
   ]);
   expect(compareDurations(truth, [link("client", { duration_ns: "44000000" }), link("server")], ends, 1e6)).toEqual([]);
+});
+
+test("a stall makes a client's duration shorter than the program's, and a server's longer", () => {
+  const took = (client: number, server: number) => [
+    link("client", { duration_ns: `${client}` }),
+    link("server", { duration_ns: `${server}` }),
+  ];
+  expect(compareDurations(truth, took(38e6, 43e6), ends, 0, 1e6)).toEqual([]);
+  expect(compareDurations(truth, took(44e6, 37e6), ends, 0, 1e6)).toEqual([
+    "slow: server: duration: expected 40000000 ns -2000000 +3000000, got 37000000",
+    "slow: client: duration: expected 41000000 ns -3050000 +2050000, got 44000000",
+  ]);
 });
 
 const linkLabels = (reporter: string, counted: string) =>
