@@ -435,9 +435,14 @@ describe("a Service", () => {
     resolver.upsert(pod("web-2", "10.0.0.8"), 3n);
     expect(names.take()).toEqual(["assign 0.8 web-2 0", "dropPorts web-2", 'port web-2:8080 web-2:8080 "web"']);
     resolver.remove("pod", "uid-web-1", 4n);
-    expect(names.take()).toEqual(["release 0.7 4", "dropPorts web-1"]);
+    // What came to it just before is still to be settled.
+    expect(names.take()).toEqual(["release 0.7 4", "dropPorts web-1", 'port web-1:8080 web-1:8080 "web"']);
+    resolver.fresh(4n + LINGER - 1n);
+    expect(names.take()).toEqual([`fresh ${4n + LINGER - 1n}`]);
+    resolver.fresh(4n + LINGER);
+    expect(names.take()).toEqual(["dropPorts web-1", `fresh ${4n + LINGER}`]);
     resolver.remove("service", "shop/web", 5n);
-    // What dialled it just before is still to be settled, at both ends.
+    // And what dialled a Service, at both ends.
     expect(names.take()).toEqual(["release 0.1 5", "dropPorts web-2", 'port web-2:8080 web-2:8080 "web"']);
     resolver.fresh(5n + 9_999_999_999n);
     resolver.fresh(5n + 10_000_000_000n);
@@ -447,6 +452,32 @@ describe("a Service", () => {
       "dropPorts web(Service web)",
       `fresh ${5n + 10_000_000_000n}`,
     ]);
+  });
+
+  test("is still that of a pod that has just gone, and so it is where both go or come again", () => {
+    const { names, resolver } = setUp();
+    const last = (owner: string) => {
+      const calls = names.take();
+      return calls.slice(calls.lastIndexOf(`dropPorts ${owner}`)).filter((call) => call.includes(` ${owner}:`));
+    };
+    const told = 'port web-1:8080 web-1:8080 "web"';
+    resolver.replace([service("web", "10.96.0.1"), pod("web-1", "10.0.0.7")], 1n);
+    const holds = names.holds.toSorted();
+    names.take();
+    resolver.remove("pod", "uid-web-1", 2n);
+    resolver.upsert(pod("web-1", "10.0.0.9", { key: "uid-again" }), 3n);
+    expect(last("web-1")).toEqual([told]);
+    resolver.fresh(2n + LINGER);
+    expect(names.holds.toSorted()).toEqual(holds);
+    expect(last("web-1")).toEqual([]); // as it was
+    resolver.remove("pod", "uid-again", 4n);
+    resolver.remove("service", "shop/web", 5n);
+    expect(last("web-1")).toEqual([told]);
+    resolver.fresh(4n + LINGER);
+    expect(last("web-1")).toEqual([]);
+    resolver.fresh(5n + LINGER);
+    expect(names.take()).toContain("dropPorts web-1");
+    expect(names.holds).toEqual([]);
   });
 
   test("leads on to the workload that it led to, until others are behind it", () => {
@@ -674,6 +705,8 @@ test("an owner is held for as long as an object has it", () => {
   expect(names.holds.toSorted()).toEqual(all);
   resolver.replace(rows(), 2n);
   resolver.upsert(pod("web-1", "10.0.0.7", { labels: ["app=other"] }), 3n);
+  expect(names.holds.toSorted()).toEqual([...all, "web-1"]); // a backend until just now
+  resolver.fresh(3n + LINGER);
   expect(names.holds.toSorted()).toEqual(all);
   resolver.upsert(pod("web-1", "10.0.0.7", { finished: true }), 4n);
   expect(names.holds.toSorted()).toEqual(all.slice(0, -1));

@@ -28,7 +28,7 @@ const RANK = { node: 2, pod: 1, service: 0 };
 const ENDS_KEPT = 65_536;
 /** Pods whose cgroups are remembered; a node has some hundred. */
 const CGROUPS_KEPT = 4096;
-/** What dialled a Service before it was deleted has settled so long after, ns. */
+/** What dialled a Service before it, or what was behind it, was gone has settled so long after, ns. */
 export const LINGER = 10_000_000_000n;
 /** No connection waits longer for a name than that, ns; a list may have thousands of old jobs' pods. */
 const MISSED = 600_000_000_000n;
@@ -85,6 +85,10 @@ export class Resolver {
   private readonly telling = new Map<number, number>();
   /** Services that were deleted, and when: their last connections are still to be settled. */
   private readonly leaving = new Map<number, { name: string; since: bigint }>();
+  /** Backends that a Service has no more, its name and since when: their last connections are still to be settled. */
+  private readonly left = new Map<number, { name: string; since: bigint }>();
+  /** The moment of the last change. */
+  private at = 0n;
   /** Owners whose ports are to be told again. */
   private readonly stale = new Set<number>();
   /** The cgroups that were seen of each pod, by the kubelet's uid. */
@@ -173,14 +177,19 @@ export class Resolver {
 
   /** All that happened until then has been told. */
   fresh(at: bigint): void {
-    let left = false;
+    let over = false;
     for (const [service, { since }] of this.leaving) {
       if (at < since + LINGER) break;
       this.endLeave(service);
       this.dirty.add(service);
-      left = true;
+      over = true;
     }
-    if (left) this.tellPorts();
+    for (const [place, { since }] of this.left) {
+      if (at < since + LINGER) break;
+      this.forgetBackend(place);
+      over = true;
+    }
+    if (over) this.tellPorts();
     this.names.fresh(at);
   }
 
@@ -196,6 +205,7 @@ export class Resolver {
 
   /** As `upsert`, but ports are told later, by `tellPorts`. */
   take(row: Row, at: bigint): void {
+    this.at = at;
     if (row.type === "slice") {
       this.takeSlice(row);
       return;
@@ -237,6 +247,7 @@ export class Resolver {
 
   /** As `remove`, but ports are told later, by `tellPorts`. */
   drop(type: RowType, key: string, at: bigint): void {
+    this.at = at;
     const number = type === "slice" ? this.slices.find(key) : this.objects.find(type, key);
     if (number === undefined) return;
     if (type === "slice") this.dropSlice(number);
@@ -265,7 +276,10 @@ export class Resolver {
     const service = this.services.number(key);
     this.services.setObject(service, undefined);
     this.leaving.set(service, { name, since });
-    for (const place of this.backends.of(service)) this.names.hold(this.backends.owner(place));
+    for (const place of this.backends.of(service)) {
+      this.returned(place);
+      this.names.hold(this.backends.owner(place));
+    }
   }
 
   /** Its last connections have settled, or it is there again. */
@@ -577,13 +591,33 @@ export class Resolver {
     const { backends } = this;
     const added = new Set(targets.flatMap(({ pairs }) => pairs));
     const { size } = added;
+    const name = this.rowOf(service)?.name;
     for (const place of backends.of(service)) {
-      if (added.delete(pairOf(backends.owner(place), backends.port(place)))) continue;
-      backends.remove(place);
-      this.changed(place);
+      if (added.delete(pairOf(backends.owner(place), backends.port(place)))) {
+        if (this.returned(place)) this.changed(place);
+      } else if (name === undefined) {
+        this.forgetBackend(place);
+      } else if (!this.left.has(place)) {
+        this.left.set(place, { name, since: this.at });
+        this.names.hold(backends.owner(place));
+        this.changed(place);
+      }
     }
     for (const pair of added) this.changed(backends.add(ownerOfPair(pair), portOf(pair), service));
     return size;
+  }
+
+  /** A backend is none of those that have left. Whether it was. */
+  private returned(place: number): boolean {
+    if (!this.left.delete(place)) return false;
+    this.names.drop(this.backends.owner(place));
+    return true;
+  }
+
+  private forgetBackend(place: number): void {
+    this.returned(place);
+    this.backends.remove(place);
+    this.changed(place);
   }
 
   /** Those that lead to the port are others, or alone no more, or alone again. */
@@ -634,7 +668,7 @@ export class Resolver {
     for (let at = backends.first(owner); at >= 0; at = backends.next(at)) {
       if (backends.port(at) !== port) continue;
       const service = backends.service(at);
-      const leaving = this.leaving.get(service);
+      const leaving = this.leaving.get(service) ?? this.left.get(at);
       if (leaving !== undefined) {
         left = left === undefined ? leaving.name : "";
         continue;
