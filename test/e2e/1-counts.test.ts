@@ -61,6 +61,17 @@ test("every link of the shop has moved, as each of its two ends says", async () 
   expect(unserved.map(({ labels }) => labels.destination_workload)).toEqual(["edge", "edge"]);
 });
 
+test("a link from one node to another is told by each node's own agent", async () => {
+  const last = all.at(-1)!;
+  const rows = await query('kube_ebpf_link_requests_total{source_workload="load",destination_workload="web"} > 0');
+  const of = (which: string) =>
+    rows.filter(({ labels }) => labels.reporter === which).map(({ labels }) => labels.instance!);
+  expect(of("client")).toEqual([last]);
+  const web = moment.truth.filter(({ workload, role }) => workload === "web" && role === "server");
+  expect(of("server").sort()).toEqual([...new Set(web.map(({ node }) => node))].sort());
+  expect(of("server").some((node) => node !== last)).toBe(true);
+});
+
 /** Of both ends in the cluster, where no address is rewritten. */
 const pairs =
   'source_kind!="Node",destination_kind!="External",source_workload!~"caller|mirror|edge|report",source_namespace=~"shop|tenant"';
@@ -185,7 +196,16 @@ test("exchanges between pods are told by pair", async () => {
 
 test("some of it went over IPv6, where the pods have it", async () => {
   const [node] = await list("nodes");
-  const services = await list("services", "-A");
-  const newer = services.filter(({ spec }) => spec.ipFamilies?.[0] === "IPv6").map(({ metadata }) => metadata.name);
-  expect(newer).toEqual(node!.spec.podCIDRs.length > 1 ? ["api", "db"] : []);
+  const slices = await list("endpointslices", "-A", "-l", "endpointslice.kubernetes.io/managed-by");
+  const only = (service: string, namespace: string) =>
+    slices
+      .filter(({ metadata }) => metadata.namespace === namespace)
+      .filter(({ metadata }) => metadata.labels["kubernetes.io/service-name"] === service)
+      .map(({ addressType }) => addressType);
+  const family = node!.spec.podCIDRs.length > 1 ? "IPv6" : "IPv4";
+  expect([only("api", "shop"), only("db", "tenant")]).toEqual([[family], [family]]);
+  const asked = (namespace: string, name: RegExp) =>
+    sum(moment.truth.filter((tally) => tally.namespace === namespace && name.test(tally.target))).requests;
+  expect(asked("shop", /^api$/)).toBeGreaterThan(0);
+  expect(asked("tenant", /^db-0\.db$/)).toBeGreaterThan(0);
 });

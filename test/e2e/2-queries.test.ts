@@ -1,12 +1,13 @@
 /** What we ship to ask Prometheus with gives the shop, however Prometheus scrapes: the article's query, dashboards, rules. */
 import { beforeAll, describe, expect, test } from "bun:test";
+import { parse } from "yaml";
 import { ask, chosen, dashboards, intervals, ofAnApiServer, queriesOf, type Source } from "../rules/grafana.ts";
-import { selector } from "../rules/promtool.ts";
+import { rulesFile, selector } from "../rules/promtool.ts";
 import { list } from "./cluster.ts";
 import { cgroupsTell, settled } from "./links.ts";
 import { get, query, type Server, samples, servers, value } from "./prometheus.ts";
 import { namespaces } from "./shop/objects.ts";
-import { go, type Tally } from "./truth.ts";
+import { truth as accounts, go, type Tally } from "./truth.ts";
 
 const all = Object.keys(servers) as Server[];
 const boards = await dashboards();
@@ -74,7 +75,11 @@ describe.each(all)("%s", (server) => {
   test("recording rules and alerts are loaded and evaluated, and no agent is unwell", async () => {
     const { groups } = await get<{ groups: { rules: { name: string; health: string }[] }[] }>("rules", {}, server);
     const rules = groups.flatMap(({ rules }) => rules);
-    expect(rules.length).toBeGreaterThan(30);
+    const { groups: ours } = parse(await Bun.file(rulesFile).text()) as {
+      groups: { rules: { record?: string; alert?: string }[] }[];
+    };
+    const names = ours.flatMap(({ rules }) => rules.map(({ record, alert }) => record ?? alert!));
+    expect(rules.map(({ name }) => name).sort()).toEqual(names.sort());
     expect(rules.filter(({ health }) => health !== "ok")).toEqual([]);
     const firing = await query('ALERTS{alertstate="firing"}', { server });
     expect(firing.map(({ labels }) => labels.alertname!).filter((name) => !name.startsWith("RingsideLink"))).toEqual(
@@ -83,9 +88,54 @@ describe.each(all)("%s", (server) => {
   });
 });
 
+/** Bytes that came to each pod's port, however the server scrapes. */
+const named = 'label_replace(kube_ebpf_acknowledged_bytes_total, "namespace", "$1", "exported_namespace", "(.+)")';
+
+test("all three have of each pod the bytes that its program says, the kubelet's probes beside them", async () => {
+  await settled();
+  /** By pod and port: the bytes of all but probes, and how many probes of how many bytes. */
+  const told = async () => {
+    const found = new Map<string, { bytes: number; probes: number; size: number }>();
+    for (const tally of await accounts()) {
+      const { role, kind, peer, namespace, pod, port, received, requests } = tally;
+      if (role !== "server" || kind === "" || peer === "-") continue;
+      const key = `${namespace}/${pod}:${port}`;
+      const row = found.get(key) ?? { bytes: 0, probes: 0, size: 0 };
+      found.set(key, row);
+      if (peer !== "probe") row.bytes += received;
+      else Object.assign(row, { probes: row.probes + requests, size: received / requests });
+    }
+    return found;
+  };
+  for (const server of all) {
+    const before = await told();
+    const rows = await query(`sum by (namespace, name, port) (${named}) > 0`, { server });
+    const later = await told();
+    const seen = new Map(
+      rows.map(({ labels: { namespace, name, port }, value }) => [`${namespace}/${name}:${port}`, value]),
+    );
+    const apart: string[] = [];
+    let probed = 0;
+    for (const [key, { bytes, probes, size }] of before) {
+      const shown = seen.get(key) ?? 0;
+      const more = shown - bytes;
+      const count = size && more / size;
+      if (size) probed++;
+      // The last seconds' probes may not have been scraped yet.
+      const whole = size
+        ? Number.isInteger(count) && count >= probes - 4 && count <= later.get(key)!.probes
+        : more === 0;
+      if (!whole)
+        apart.push(`${server}: ${key}: ${shown} bytes, ${bytes} by the program and ${probes} probes of ${size}`);
+    }
+    expect(apart).toEqual([]);
+    expect(probed).toBeGreaterThanOrEqual(8);
+    expect([before.has("shop/db-0:6379"), before.has("tenant/db-0:6379")]).toEqual([true, true]);
+  }
+});
+
 test("all three say the same numbers", async () => {
   ({ truth } = await settled());
-  const named = 'label_replace(kube_ebpf_acknowledged_bytes_total, "namespace", "$1", "exported_namespace", "(.+)")';
   const promql = [
     `sum by (namespace, name, port) (${named}) and on (name) kube_ebpf_acknowledged_bytes_total{name=~"(mirror|ported|edge)-.+"}`,
     // Rows of a job go with its pods, from one server a scrape earlier than from another.

@@ -3,9 +3,10 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { parse, type Sample } from "../../hack/shop/exposition.ts";
 import type { LinksReport } from "../../src/serve/links.ts";
-import { cache, defaults } from "../chart/helm.ts";
+import { cache } from "../chart/helm.ts";
 import { runToEnd } from "../live/agent.ts";
-import { agents, kubeconfig, kubectl, list, namespace, nodes } from "./cluster.ts";
+import { agents, kubeconfig, list, namespace } from "./cluster.ts";
+import { expectModest, used } from "./figures.ts";
 import { settled } from "./links.ts";
 import { query } from "./prometheus.ts";
 import { go } from "./truth.ts";
@@ -94,48 +95,9 @@ describe("through kubectl port-forward", () => {
   }, 30_000);
 });
 
-describe("by the cgroups' figures", () => {
-  const { requests, limits } = defaults.resources;
-  const MiB = 2 ** 20;
-  /** The kubelet reads them every 10 to 20 s. */
-  const WINDOW_MS = 40_000;
-  const mebibytes = (quantity: string) => Number(/^(\d+)Mi$/.exec(quantity)?.[1]);
-
-  /** What the kubelet of a node reads of the agent's cgroup, of either version. */
-  async function figures(node: string) {
-    const text = await kubectl("get", "--raw", `/api/v1/nodes/${node}/proxy/metrics/cadvisor`);
-    const of = (family: string): [value: number, ms: number] => {
-      const [, value, ms] =
-        new RegExp(`^container_${family}{container="ringside",.*namespace="ringside".*} (\\S+)(?: (\\d+))?$`, "m").exec(
-          text,
-        ) ?? [];
-      if (value === undefined) throw new Error(`the kubelet of ${node} has no container_${family} of the agent`);
-      return [Number(value), Number(ms)];
-    };
-    const [cpu, at] = of("cpu_usage_seconds_total");
-    return {
-      cpu,
-      at: at / 1000,
-      limit: of("spec_memory_limit_bytes")[0] / MiB,
-      peak: of("memory_max_usage_bytes")[0] / MiB,
-      resident: of("memory_rss")[0] / MiB,
-      kills: of("oom_events_total")[0],
-    };
-  }
-
-  test("memory and CPU are within what the chart asks for", async () => {
-    // Of traffic, and not of the second that a start takes: these agents are new.
-    const before = await Promise.all((await nodes()).map(async (node) => ({ node, ...(await figures(node)) })));
-    await Bun.sleep(WINDOW_MS);
-    for (const { node, ...then } of before) {
-      const { limit, peak, resident, kills, cpu, at } = await figures(node);
-      const cores = (cpu - then.cpu) / (at - then.at);
-      const shown = [peak, resident].map((value) => `${Math.round(value)} MiB`);
-      console.log(`${node}: at most ${shown[0]}, now ${shown[1]} resident, ${Math.round(cores * 1000)} m of a core`);
-      expect([node, limit, kills]).toEqual([node, mebibytes(limits.memory), 0]);
-      expect(peak).toBeLessThan(mebibytes(requests.memory));
-      expect(cores).toBeGreaterThan(0);
-      expect(cores).toBeLessThan(Number.parseInt(requests.cpu, 10) / 1000);
-    }
-  }, 60_000);
-});
+test("memory and CPU are within what the chart asks for", async () => {
+  // Of traffic, and not of the second that a start takes: these agents are new.
+  const before = await used();
+  await Bun.sleep(40_000);
+  await expectModest(before);
+}, 60_000);

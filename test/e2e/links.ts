@@ -121,13 +121,17 @@ export function expected(tallies: Tally[], cgroups: boolean, dialled: string): M
 
 const families = { sent: "sent_bytes", received: "received_bytes", requests: "requests" } as const;
 
-/** The rows of the shop that Prometheus has, each of which has counted something. */
-export async function seen(since = 0): Promise<Map<string, Measures>> {
+/**
+ * The rows of the shop that Prometheus has, each of which has counted something.
+ *
+ * @param matchers of some of them: `instance="ringside-worker",`
+ */
+export async function seen(since = 0, matchers = ""): Promise<Map<string, Measures>> {
   const rows = new Map<string, Measures>();
   for (const [measure, family] of Object.entries(families)) {
     const name = `kube_ebpf_link_${family}_total`;
     const all = await counted(
-      `{__name__="${name}",source_namespace=~"shop|tenant|",destination_namespace=~"shop|tenant|"}`,
+      `{__name__="${name}",${matchers}source_namespace=~"shop|tenant|",destination_namespace=~"shop|tenant|"}`,
       since,
     );
     for (const { labels, value } of all) {
@@ -137,12 +141,7 @@ export async function seen(since = 0): Promise<Map<string, Measures>> {
       const ours = [source, destination].some(({ namespace }) => namespace !== "");
       // Where cgroups tell them apart, only the first ones after an agent's start are in links (docs/architecture.md).
       if (!ours || isProbe(labels) || value === 0) continue;
-      const { port = "", reporter = "" } = labels as Labels;
-      // A new pod's first connections may settle before it is told which Service leads there (docs/architecture.md).
-      const known = Object.values(served).find(
-        ({ end, port: its }) => Bun.deepEquals(end, destination) && its === port,
-      );
-      const service = labels.destination_service || known?.service || "";
+      const { port = "", reporter = "", destination_service: service = "" } = labels as Labels;
       add(rows, rowOf(source, destination, port, service, reporter), {
         sent: 0,
         received: 0,
@@ -177,19 +176,26 @@ function after(tallies: Tally[], since?: Moment): Tally[] {
   });
 }
 
+/** The rows that the programs' accounts lead to, of what they did after one moment, and until another or now. */
+export async function told(since?: Moment, until?: Moment): Promise<Map<string, Measures>> {
+  const tallies = until?.truth ?? wire(await truth());
+  return expected(after(tallies, since), await cgroupsTell(), (await nodes()).at(-1)!);
+}
+
 /** Where the programs and Prometheus differ, since the shop was opened or since that moment. The shop is to be at rest. */
 export async function differences(since?: Moment): Promise<string[]> {
-  const cgroups = await cgroupsTell();
-  const told = expected(after(wire(await truth()), since), cgroups, (await nodes()).at(-1)!);
-  const rows = await seen(since?.time);
+  const [of, rows] = [await told(since), await seen(since?.time)];
   const text = (of?: Measures) => (of ? `${of.sent}/${of.received} bytes, ${of.requests} requests` : "nothing");
   const moved = ({ sent, received, requests }: Measures) => sent + received + requests > 0;
-  return [...new Set([...told.keys(), ...rows.keys()])]
-    .filter((row) => (told.has(row) && moved(told.get(row)!)) || rows.has(row))
-    .filter((row) => text(told.get(row)) !== text(rows.get(row)))
+  return [...new Set([...of.keys(), ...rows.keys()])]
+    .filter((row) => (of.has(row) && moved(of.get(row)!)) || rows.has(row))
+    .filter((row) => text(of.get(row)) !== text(rows.get(row)))
     .sort()
-    .map((row) => `${row}: the programs say ${text(told.get(row))}, Prometheus ${text(rows.get(row))}`);
+    .map((row) => `${row}: the programs say ${text(of.get(row))}, Prometheus ${text(rows.get(row))}`);
 }
+
+/** This moment, of which nobody says that both are the same. */
+export const now = async (): Promise<Moment> => ({ time: Date.now() / 1000, truth: wire(await truth()) });
 
 /** Lets the shop rest, and waits until the programs and Prometheus say the same. @throws what differs after that time */
 export async function settled(since?: Moment, patience = 60_000): Promise<Moment> {
@@ -197,7 +203,7 @@ export async function settled(since?: Moment, patience = 60_000): Promise<Moment
   const end = Date.now() + patience;
   for (;;) {
     const different = await differences(since);
-    if (different.length === 0) return { time: Date.now() / 1000, truth: wire(await truth()) };
+    if (different.length === 0) return now();
     if (Date.now() > end) throw new Error(`after ${patience / 1000} s of rest:\n${different.join("\n")}`);
     await Bun.sleep(1000);
   }

@@ -17,6 +17,7 @@ await kubectl("uncordon", ...all);
 const old = [
   namespace,
   ...namespaces,
+  ...["refused", "without-bpf", "without-perfmon"], // of 5-privileges
   ...Object.keys(servers).map((server) => (server === "plain" ? "prometheus" : `prometheus-${server}`)),
 ];
 await kubectl("delete", "namespace", "--ignore-not-found", ...old);

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /*
  * A program of the shop: it serves, calls and hands on, and keeps account of what it did on its
- * sockets. What it does stands in its environment, in words: SERVE  PORT answers each request with
- * as many bytes as it asks for CALL   HOST:PORT:SEND:RECEIVE:EVERY[:fresh]  asks every so many
- * milliseconds (0: once, and then ends), over one connection, or over a fresh one each time PROXY
- * PORT[@SOURCE]                         hands a redirected connection on to where it was meant to
- * go
+ * sockets. What it does stands in its environment, in words:
+ *
+ * SERVE: PORT answers each request with as many bytes as it asks for.
+ *
+ * CALL: HOST:PORT:SEND:RECEIVE:EVERY[:fresh] asks every so many milliseconds (0: once, and then
+ * ends), over one connection, or over a fresh one each time.
+ *
+ * PROXY: PORT[@SOURCE] hands a redirected connection on to where it was meant to go.
  *
  * Its account is a file in FOLDER: a line that says who it is, and a line for each kind of
  * connection. A line has WIDTH bytes and is written after each call of the socket API that changed
