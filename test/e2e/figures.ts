@@ -1,6 +1,6 @@
 /** What the agents take of their nodes, by the cgroups' figures that the kubelets read. */
 import { expect } from "bun:test";
-import { defaults } from "../chart/helm.ts";
+import { defaults, type Manifest } from "../chart/helm.ts";
 import { agents, kubectl, until } from "./cluster.ts";
 
 const { requests, limits } = defaults.resources;
@@ -31,14 +31,18 @@ async function figures(node: string) {
   };
 }
 
-/** By the node: the processor time of each agent that runs, so far. */
-export type Used = Map<string, { cpu: number; at: number }>;
+const restarts = ({ status }: Manifest): number => status.containerStatuses[0].restartCount;
+
+/** By the node: the processor time of each agent that runs, so far, and how often it was started again. */
+export type Used = Map<string, { cpu: number; at: number; restarts: number }>;
 
 /** Waits for the figures of agents that have just begun. */
 export async function used(): Promise<Used> {
   const found: Used = new Map();
-  for (const node of (await agents()).keys()) {
-    await until(`the kubelet of ${node} has the agent's figures`, async () => found.set(node, await figures(node)));
+  for (const [node, pod] of await agents()) {
+    await until(`the kubelet of ${node} has the agent's figures`, async () =>
+      found.set(node, { ...(await figures(node)), restarts: restarts(pod) }),
+    );
   }
   return found;
 }
@@ -48,7 +52,7 @@ export async function used(): Promise<Used> {
  * CPU since then.
  */
 export async function expectModest(since: Used): Promise<void> {
-  for (const [node, { metadata, status }] of await agents()) {
+  for (const [node, pod] of await agents()) {
     const [{ cpu, at, limit, peak, resident, kills }, then] = [await figures(node), since.get(node)!];
     const cores = (cpu - then.cpu) / (at - then.at);
     const shown = [peak, resident].map((value) => `${Math.round(value)} MiB`);
@@ -57,7 +61,7 @@ export async function expectModest(since: Used): Promise<void> {
       `${node}: at most ${shown[0]}, now ${shown[1]} resident, ${Math.round(cores * 1000)} m of a core in ${seconds} s`,
     );
     expect([node, limit, kills]).toEqual([node, mebibytes(limits.memory), 0]);
-    expect([metadata.name, status.containerStatuses[0].restartCount]).toEqual([metadata.name, 0]);
+    expect([node, restarts(pod)]).toEqual([node, then.restarts]);
     expect(peak).toBeLessThan(mebibytes(requests.memory));
     expect(cores).toBeGreaterThan(0);
     expect(cores).toBeLessThan((SCRAPED * Number.parseInt(requests.cpu, 10)) / 1000);
