@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { parse } from "yaml";
 import { ask, chosen, dashboards, intervals, ofAnApiServer, queriesOf, type Source } from "../rules/grafana.ts";
 import { rulesFile, selector } from "../rules/promtool.ts";
-import { list } from "./cluster.ts";
+import { list, until } from "./cluster.ts";
 import { cgroupsTell, settled } from "./links.ts";
 import { get, query, type Server, samples, servers, value } from "./prometheus.ts";
 import { namespaces } from "./shop/objects.ts";
@@ -181,8 +181,9 @@ test("probes are in no link where cgroups tell the node's own sockets, and else 
 });
 
 test("a series is there before its first byte: increase() sees all of a short connection", async () => {
-  const first = await samples('kube_ebpf_link_sent_bytes_total{source_workload="report"}');
-  expect(first.length).toBeGreaterThanOrEqual(2);
+  const ofJobs = () => samples('kube_ebpf_link_sent_bytes_total{source_workload="report"}');
+  await until("a job of this minute has rows at both ends", async () => (await ofJobs()).length >= 2, 90_000);
+  const first = await ofJobs();
   for (const { samples } of first) expect(samples[0]![1]).toBe(0);
 });
 
