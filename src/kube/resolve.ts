@@ -84,8 +84,8 @@ export class Resolver {
   /** Per pod's owner, its number, where it says something of its ports. */
   private readonly telling = new Map<number, number>();
   /** Services that were deleted, and when: their last connections are still to be settled. */
-  private readonly leaving = new Map<number, { name: string; since: bigint }>();
-  /** Backends that a Service has no more, its name and since when: their last connections are still to be settled. */
+  private readonly leaving = new Map<number, bigint>();
+  /** Backends that a Service has no more, or that a deleted one had, its name and since when: their last connections are still to be settled. */
   private readonly left = new Map<number, { name: string; since: bigint }>();
   /** The moment of the last change. */
   private at = 0n;
@@ -178,15 +178,17 @@ export class Resolver {
   /** All that happened until then has been told. */
   fresh(at: bigint): void {
     let over = false;
-    for (const [service, { since }] of this.leaving) {
+    for (const [service, since] of this.leaving) {
       if (at < since + LINGER) break;
-      this.endLeave(service);
+      this.leaving.delete(service);
       this.dirty.add(service);
       over = true;
     }
     for (const [place, { since }] of this.left) {
       if (at < since + LINGER) break;
-      this.forgetBackend(place);
+      this.returned(place);
+      this.backends.remove(place);
+      this.changed(place);
       over = true;
     }
     if (over) this.tellPorts();
@@ -268,24 +270,15 @@ export class Resolver {
   private serve(key: string, object: number): void {
     const service = this.services.number(key);
     this.services.setObject(service, object);
-    this.endLeave(service);
+    this.leaving.delete(service);
   }
 
-  /** A Service is deleted: what it led to stays told for its last connections, and is kept for them. */
+  /** A Service is deleted: what it led to stays told for its last connections. */
   private leave({ key, name }: ServiceRow, since: bigint): void {
     const service = this.services.number(key);
     this.services.setObject(service, undefined);
-    this.leaving.set(service, { name, since });
-    for (const place of this.backends.of(service)) {
-      this.returned(place);
-      this.names.hold(this.backends.owner(place));
-    }
-  }
-
-  /** Its last connections have settled, or it is there again. */
-  private endLeave(service: number): void {
-    if (!this.leaving.delete(service)) return;
-    for (const place of this.backends.of(service)) this.names.drop(this.backends.owner(place));
+    this.leaving.set(service, since);
+    for (const place of this.backends.of(service)) this.leaveBackend(place, name, since);
   }
 
   /** Its addresses are used by then. */
@@ -556,8 +549,7 @@ export class Resolver {
       this.dirty.delete(service);
       this.untold.add(service);
       seen += 1;
-      if (this.leaving.has(service)) for (const place of this.backends.of(service)) this.changed(place);
-      else seen += this.lead(service, find(service));
+      seen += this.lead(service, find(service));
     }
     for (const owner of this.stale) {
       this.stale.delete(owner);
@@ -591,20 +583,22 @@ export class Resolver {
     const { backends } = this;
     const added = new Set(targets.flatMap(({ pairs }) => pairs));
     const { size } = added;
-    const name = this.rowOf(service)?.name;
     for (const place of backends.of(service)) {
       if (added.delete(pairOf(backends.owner(place), backends.port(place)))) {
         if (this.returned(place)) this.changed(place);
-      } else if (name === undefined) {
-        this.forgetBackend(place);
       } else if (!this.left.has(place)) {
-        this.left.set(place, { name, since: this.at });
-        this.names.hold(backends.owner(place));
-        this.changed(place);
+        this.leaveBackend(place, this.rowOf(service)!.name, this.at); // all of a deleted one's have left
       }
     }
     for (const pair of added) this.changed(backends.add(ownerOfPair(pair), portOf(pair), service));
     return size;
+  }
+
+  /** A backend has left its Service: its owner is kept for its last connections. */
+  private leaveBackend(place: number, name: string, since: bigint): void {
+    if (!this.left.delete(place)) this.names.hold(this.backends.owner(place));
+    this.left.set(place, { name, since });
+    this.changed(place);
   }
 
   /** A backend is none of those that have left. Whether it was. */
@@ -612,12 +606,6 @@ export class Resolver {
     if (!this.left.delete(place)) return false;
     this.names.drop(this.backends.owner(place));
     return true;
-  }
-
-  private forgetBackend(place: number): void {
-    this.returned(place);
-    this.backends.remove(place);
-    this.changed(place);
   }
 
   /** Those that lead to the port are others, or alone no more, or alone again. */
@@ -667,14 +655,13 @@ export class Resolver {
     const { backends } = this;
     for (let at = backends.first(owner); at >= 0; at = backends.next(at)) {
       if (backends.port(at) !== port) continue;
-      const service = backends.service(at);
-      const leaving = this.leaving.get(service) ?? this.left.get(at);
-      if (leaving !== undefined) {
-        left = left === undefined ? leaving.name : "";
+      const name = this.left.get(at)?.name;
+      if (name !== undefined) {
+        left = left === undefined ? name : "";
         continue;
       }
       if (found !== "") return "";
-      found = this.rowOf(service)?.name ?? "";
+      found = this.rowOf(backends.service(at))?.name ?? "";
     }
     return found || (left ?? "");
   }
