@@ -3,7 +3,7 @@ import { beforeAll, expect, test } from "bun:test";
 import { apply, get, kubectl, list, nodes, onNode, until } from "./cluster.ts";
 import { expectModest, type Used, used } from "./figures.ts";
 import { cgroupsTell, differences, settled } from "./links.ts";
-import { get as ask, counted, query, samples } from "./prometheus.ts";
+import { counted, query, samples } from "./prometheus.ts";
 import { single } from "./shop/objects.ts";
 import { go, rest, sum, truth } from "./truth.ts";
 
@@ -82,13 +82,12 @@ test("a Deployment is rolled: old pods' series go, new ones begin at 0, totals b
 
   // The client stays, and so does its row. One whose last pod leaves a node goes with it (docs/metrics.md); that what grew
   // there is whole `settled` has seen.
-  const { result } = await ask<{ result: { values: [number, string][] }[] }>("query_range", {
-    query: 'sum(kube_ebpf_link_sent_bytes_total{source_workload="load",destination_workload="web",reporter="client"})',
-    start: `${rolled}`,
-    end: `${Date.now() / 1000}`,
-    step: "1",
-  });
-  const values = result[0]!.values.map(([, value]) => Number(value));
+  const rows = await samples(
+    'kube_ebpf_link_sent_bytes_total{source_workload="load",destination_workload="web",reporter="client"}',
+    Date.now() / 1000 - rolled,
+  );
+  expect(rows).toHaveLength(1);
+  const values = rows[0]!.samples.map(([, value]) => value);
   expect(values).toEqual(values.toSorted((a, b) => a - b));
   expect(values.at(-1)!).toBeGreaterThan(values[0]!);
 }, 240_000);

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { defaults } from "../chart/helm.ts";
 import { agents, install, kubectl, namespace, nodes, onNode, ready, tryKubectl, until } from "./cluster.ts";
 import { expectModest, type Used, used } from "./figures.ts";
-import { cgroupsTell, isProbe, type Moment, probed, settled } from "./links.ts";
+import { cgroupsTell, isProbe, type Moment, probes, settled } from "./links.ts";
 import { pidOf } from "./process.ts";
 import { counted, query, type Row, samples } from "./prometheus.ts";
 import { seriesAt } from "./series.ts";
@@ -175,13 +175,13 @@ describe("an agent is killed, and the pod of another one deleted", () => {
 
   test("probes are in no link but the first of each pod", async () => {
     if (!(await cgroupsTell())) return; // the limit of cgroup v1: all of them are
-    const probes = async () =>
-      (await query(`kube_ebpf_link_requests_total{source_kind="Node",destination_workload=~"${probed.join("|")}"}`))
+    const seen = async () =>
+      (await query(`kube_ebpf_link_requests_total{${probes}}`))
         .map(({ labels, value }) => `${JSON.stringify(labels)} ${value}`)
         .sort();
-    const first = await probes();
+    const first = await seen();
     await Bun.sleep(10_000);
-    expect(await probes()).toEqual(first);
+    expect(await seen()).toEqual(first);
   });
 
   test("increase() over both lives is what was counted: no spike, and no hole", async () => {

@@ -44,8 +44,10 @@ const served: Record<string, Served> = {
   [`:${outsidePort}`]: { end: end("", "external", "External"), port: `${outsidePort}`, service: "" },
 };
 /** Those that the kubelet probes. */
-export const probed = ["web", "api", "db", "receiver"];
-/** Whether a row may be that of such a probe. */
+const probed = ["web", "api", "db", "receiver"];
+/** What rows that may be those of such probes have in common. */
+export const probes = `source_kind="Node",destination_workload=~"${probed.join("|")}"`;
+/** Whether a row may be one of them. */
 export const isProbe = ({ source_kind, destination_workload = "" }: Labels): boolean =>
   source_kind === "Node" && probed.includes(destination_workload);
 

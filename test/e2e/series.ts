@@ -1,5 +1,5 @@
 /** The shop's links as Prometheus names them. */
-import { probed } from "./links.ts";
+import { probes } from "./links.ts";
 import { query } from "./prometheus.ts";
 
 /**
@@ -9,7 +9,6 @@ import { query } from "./prometheus.ts";
 export async function seriesAt(time: number): Promise<string[]> {
   const family = "kube_ebpf_link_connections_total";
   const links = `${family}{destination_namespace=~"shop|tenant",source_kind!="CronJob"}`;
-  const probes = `${family}{source_kind="Node",destination_workload=~"${probed.join("|")}"}`;
-  const found = await query(`${links} unless ${probes}`, { time });
+  const found = await query(`${links} unless ${family}{${probes}}`, { time });
   return found.map(({ labels }) => JSON.stringify(labels, Object.keys(labels).sort())).sort();
 }
